@@ -1,0 +1,60 @@
+# Two commands do it all, from a bare Debian or Ubuntu on:
+#
+#   make demo    the whole job on the emulated rig
+#   make test    every test
+#
+# One profile (release) for all of them, so that nothing is built twice.
+
+SHELL := /bin/sh
+CARGO_HOME ?= $(HOME)/.cargo
+# A Rust that scripts/setup.sh has just installed is found without a new shell.
+export PATH := $(CARGO_HOME)/bin:$(PATH)
+
+TARGET_DIR := $(or $(CARGO_TARGET_DIR),target)
+DEMO_OUT ?= demo-out
+# Where CI is set, a Cargo.lock that does not fit is an error, not a change.
+LOCKED := $(if $(CI),--locked)
+
+.PHONY: help setup build demo test test-long test-official lint clean-demo
+
+help: ## this list
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
+
+setup: ## install what is missing (apt packages, Rust); silent where all is there
+	@sh scripts/setup.sh
+
+build: setup ## the program: target/release/dexumi
+	cargo build --release $(LOCKED) --bin dexumi
+
+demo: build ## the whole job on the emulated rig, into demo-out
+	"$(TARGET_DIR)/release/dexumi" demo --out "$(DEMO_OUT)"
+
+# The documentation's examples come first, so that the last lines are the
+# summary of the tests. cargo test runs them itself.
+test: setup ## every test, with cargo-nextest where it is installed
+	@set -e; if cargo nextest --version >/dev/null 2>&1; then \
+		set -x; \
+		cargo test --release --workspace $(LOCKED) --doc --no-fail-fast; \
+		cargo nextest run --release --workspace $(LOCKED); \
+	else \
+		set -x; \
+		cargo test --release --workspace $(LOCKED) --no-fail-fast; \
+	fi
+
+test-long: ## every test, the slow variants too (hours of recording, kill after kill)
+	@DEXUMI_LONG=1 $(MAKE) test
+
+test-official: demo ## read the demo's data sets with the formats' official readers (Python, downloads)
+	sh tests/official/run.sh "$(DEMO_OUT)"
+
+lint: setup ## formatting, clippy, licences and advisories
+	cargo fmt --all --check
+	cargo clippy --release --workspace --all-targets $(LOCKED) -- -D warnings
+	@if cargo deny --version >/dev/null 2>&1; then \
+		set -x; cargo deny check; \
+	else \
+		echo "lint: cargo-deny is not installed, licences and advisories were not checked (cargo install cargo-deny)"; \
+	fi
+
+clean-demo: ## remove demo-out
+	rm -rf -- "$(DEMO_OUT)"
