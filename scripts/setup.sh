@@ -6,8 +6,8 @@
 #
 # For Debian 12 and 13, Ubuntu 22.04 and 24.04. Where all is there it does
 # nothing, says nothing, needs no network and takes a fraction of a second.
-# Each thing is looked for itself, not its package: an ffmpeg or an OpenCV that
-# you built yourself counts.
+# Each thing is looked for itself before its package is: an ffmpeg or an OpenCV
+# that you built yourself counts.
 
 set -eu
 
@@ -58,11 +58,12 @@ has_certificates() {
 
 missing_packages=""
 missing_list=""
+is_installed() { [ "$(dpkg-query -W -f '${db:Status-Status}' "$1" 2>/dev/null)" = installed ]; }
 need() { # package, why, probe...
     package=$1
     why=$2
     shift 2
-    if ! "$@"; then
+    if ! "$@" && ! is_installed "$package"; then
         missing_packages="$missing_packages $package"
         missing_list="$missing_list
   $package: $why"
@@ -72,7 +73,7 @@ need() { # package, why, probe...
 need make               "runs the targets of the Makefile"                     has_program make
 need g++                "compiles the C and C++ parts of the crates, links"    has_program c++
 need pkg-config         "finds OpenCV"                                         has_program pkg-config
-need libopencv-dev      "OpenCV: images, cameras on video files"               has_opencv
+need libopencv-dev      "OpenCV: decodes, scales and composes images"          has_opencv
 need clang              "reads the headers of OpenCV and of Video4Linux"       has_clang
 need libclang-dev       "the same, as a library, for the build scripts"        has_libclang
 need ca-certificates    "trusted downloads of crates"                          has_certificates
