@@ -1,0 +1,1 @@
+//! Device drivers, byte-level emulators and the recording session

@@ -1,0 +1,487 @@
+//! From a device's clock to the host's: a line under the cloud of
+//! (device time, arrival − device time).
+//!
+//! Delay only ever adds, so the true offset lies on the *lower envelope* of
+//! that cloud. Its lower convex hull gives the line that is below every sample
+//! and nearest to them in the mean: of all hull edges the one above the
+//! samples' mean device time (L. Zhang, Z. Liu, C. Honghui Xia, "Clock
+//! synchronization algorithms for network measurements", INFOCOM 2002). Late
+//! samples cannot pull it, as they pull a regression.
+
+use serde::{Deserialize, Serialize};
+
+use crate::time::{Delta, DeviceTime, HostTime};
+
+/// Shortest span from which a skew is estimated; a shorter one takes skew 0.
+const MIN_SKEW_SPAN: Delta = Delta::from_millis(4_000);
+/// Quartz is within ±100 ppm, a bad ceramic resonator within ±5000.
+const MAX_SKEW: f64 = 5e-3;
+/// A device clock this far from its fit has been reset or has jumped.
+const JUMP: Delta = Delta::from_millis(250);
+/// Agreeing samples that make a jump a fact rather than one bad packet.
+const JUMP_SAMPLES: usize = 5;
+
+/// How well a clock is known.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ClockState {
+    /// Too short a span for the skew.
+    Acquiring,
+    /// Offset and skew are known.
+    Locked,
+    /// No sample for more than 2 s; the last fit is used.
+    Holdover,
+    /// No sample was ever received.
+    Lost,
+}
+
+impl ClockState {
+    /// The word that files and tables use.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Acquiring => "acquiring",
+            Self::Locked => "locked",
+            Self::Holdover => "holdover",
+            Self::Lost => "lost",
+        }
+    }
+}
+
+/// What is declared of a device's clock and link; removed from every fit.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+pub struct ClockModel {
+    /// One tick of the device's clock [ns]; half of it is added to each device
+    /// time, which was rounded down.
+    pub tick_ns: i64,
+    /// Least possible time from the stamp to the arrival of the packet [ns].
+    pub min_delay_ns: i64,
+}
+
+/// The only bridge from [`DeviceTime`] to [`HostTime`].
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct ClockFit {
+    /// Device time at the reference point [ns].
+    pub device_ns: i64,
+    /// Host time at the reference point, delay and half a tick removed [ns].
+    pub host_ns: i64,
+    /// Host seconds per device second, minus one, in parts per million.
+    pub skew_ppm: f64,
+    /// Half a tick plus the median delay above the envelope [ns]: the envelope
+    /// is not further from the truth, unless most samples came late.
+    pub bound_ns: i64,
+    /// 95th percentile of arrival above the envelope [ns]: jitter of the link.
+    pub residual_p95_ns: i64,
+    /// Samples in the fit.
+    pub samples: u64,
+    /// Device time from first to last sample [ns].
+    pub span_ns: i64,
+    /// How well the clock is known.
+    pub state: ClockState,
+}
+
+impl ClockFit {
+    /// Host time of a device time.
+    pub fn to_host(&self, device: DeviceTime) -> HostTime {
+        let ahead = device.nanos().saturating_sub(self.device_ns);
+        let stretch = (ahead as f64 * self.skew_ppm * 1e-6).round() as i64;
+        HostTime::from_nanos(self.host_ns.saturating_add(ahead).saturating_add(stretch))
+    }
+}
+
+/// Lower convex hull of (device time, arrival − device time), built sample by
+/// sample; constant work per sample in the mean.
+#[derive(Debug, Clone)]
+struct Envelope {
+    /// Vertices relative to the first sample [ns]: device time and offset.
+    hull: Vec<(i64, i64)>,
+    origin: (i64, i64),
+    count: u64,
+    sum_x: f64,
+    last_x: i64,
+}
+
+impl Envelope {
+    fn new(device: DeviceTime, host: HostTime) -> Self {
+        Self {
+            hull: vec![(0, 0)],
+            origin: (device.nanos(), host.nanos() - device.nanos()),
+            count: 1,
+            sum_x: 0.0,
+            last_x: 0,
+        }
+    }
+
+    fn relative(&self, device: DeviceTime, host: HostTime) -> (i64, i64) {
+        (device.nanos() - self.origin.0, host.nanos() - device.nanos() - self.origin.1)
+    }
+
+    fn push(&mut self, device: DeviceTime, host: HostTime) {
+        let point = self.relative(device, host);
+        self.count += 1;
+        self.sum_x += point.0 as f64;
+        if point.0 <= self.last_x {
+            // Equal or slightly earlier stamps add nothing right of the hull;
+            // a lower offset at the same time replaces the vertex.
+            if let Some(last) = self.hull.last_mut()
+                && point.0 == last.0
+                && point.1 < last.1
+            {
+                last.1 = point.1;
+                self.tidy();
+            }
+            return;
+        }
+        self.last_x = point.0;
+        self.hull.push(point);
+        self.tidy();
+    }
+
+    /// Drops vertices that no longer turn left.
+    fn tidy(&mut self) {
+        while let [.., a, b, c] = self.hull[..] {
+            let cross = (b.0 - a.0) as i128 * (c.1 - a.1) as i128
+                - (b.1 - a.1) as i128 * (c.0 - a.0) as i128;
+            if cross > 0 {
+                break;
+            }
+            let keep = self.hull.len() - 2;
+            self.hull[keep] = c;
+            self.hull.truncate(keep + 1);
+        }
+    }
+
+    /// Forgets what lies more than `window` before the newest sample.
+    fn forget_before(&mut self, window: Delta) {
+        let limit = self.last_x - window.nanos();
+        let keep_from = self.hull.partition_point(|vertex| vertex.0 < limit);
+        if keep_from > 0 && self.hull.len() - keep_from >= 2 {
+            self.hull.drain(..keep_from);
+            // The mean moves along with the window.
+            self.sum_x = self.count as f64 * (limit as f64 + self.last_x as f64) / 2.0;
+        }
+    }
+
+    /// Slope and value at `x` of the supporting edge.
+    fn line(&self) -> (f64, i64, i64) {
+        let span = self.last_x - self.hull[0].0;
+        let lowest = self.hull.iter().min_by_key(|vertex| vertex.1).expect("never empty");
+        if span < MIN_SKEW_SPAN.nanos() || self.hull.len() < 2 {
+            return (0.0, lowest.0, lowest.1);
+        }
+        let mean = (self.sum_x / self.count as f64) as i64;
+        let right = self.hull.partition_point(|vertex| vertex.0 < mean).clamp(1, self.hull.len() - 1);
+        let (a, b) = (self.hull[right - 1], self.hull[right]);
+        let slope = ((b.1 - a.1) as f64 / (b.0 - a.0) as f64).clamp(-MAX_SKEW, MAX_SKEW);
+        (slope, a.0, a.1)
+    }
+}
+
+/// Sliding estimate of a device's clock while it runs.
+#[derive(Debug, Clone)]
+pub struct ClockEstimator {
+    model: ClockModel,
+    window: Delta,
+    envelope: Option<Envelope>,
+    last_host: Option<HostTime>,
+    rebel: Vec<(DeviceTime, HostTime)>,
+    /// Times the device's clock was reset or jumped.
+    jumps: u64,
+    gated: u64,
+    residuals: Vec<i64>,
+}
+
+impl ClockEstimator {
+    /// `window`: how far back samples count.
+    pub fn new(model: ClockModel, window: Delta) -> Self {
+        Self {
+            model,
+            window,
+            envelope: None,
+            last_host: None,
+            rebel: Vec::new(),
+            jumps: 0,
+            gated: 0,
+            residuals: Vec::new(),
+        }
+    }
+
+    /// Takes a sample. One that contradicts the fit by more than 250 ms is kept
+    /// out; five that agree with each other start the clock anew.
+    pub fn push(&mut self, device: DeviceTime, host: HostTime) {
+        self.last_host = Some(host);
+        let Some(envelope) = &mut self.envelope else {
+            self.envelope = Some(Envelope::new(device, host));
+            return;
+        };
+        let (x, y) = envelope.relative(device, host);
+        let (slope, x0, y0) = envelope.line();
+        let residual = y - y0 - ((x - x0) as f64 * slope) as i64;
+        // Late by whole seconds is possible (a stopped process), early is not.
+        if residual < -JUMP.nanos() || residual > 40 * JUMP.nanos() {
+            self.gated += 1;
+            let offset = host.nanos() - device.nanos();
+            let agrees = |&(d, h): &(DeviceTime, HostTime)| {
+                (h.nanos() - d.nanos() - offset).abs() < JUMP.nanos()
+            };
+            if !self.rebel.iter().all(agrees) {
+                self.rebel.clear();
+            }
+            self.rebel.push((device, host));
+            if self.rebel.len() >= JUMP_SAMPLES {
+                self.jumps += 1;
+                let samples = std::mem::take(&mut self.rebel);
+                let mut fresh = Envelope::new(samples[0].0, samples[0].1);
+                samples[1..].iter().for_each(|&(d, h)| fresh.push(d, h));
+                self.envelope = Some(fresh);
+                self.residuals.clear();
+            }
+            return;
+        }
+        self.rebel.clear();
+        envelope.push(device, host);
+        envelope.forget_before(self.window);
+        if self.residuals.len() == 1024 {
+            self.residuals.drain(..512);
+        }
+        self.residuals.push(residual.max(0));
+    }
+
+    /// Samples kept out because they contradicted the fit.
+    pub fn gated(&self) -> u64 {
+        self.gated
+    }
+
+    /// Times the device's clock started anew.
+    pub fn jumps(&self) -> u64 {
+        self.jumps
+    }
+
+    /// The fit as it stands, or `None` before the first sample.
+    pub fn fit(&self, now: HostTime) -> Option<ClockFit> {
+        let envelope = self.envelope.as_ref()?;
+        let age = self.last_host.map_or(Delta::ZERO, |last| now - last);
+        let mut fit = fit_of(envelope, self.model, &mut self.residuals.clone());
+        if age > Delta::from_millis(2_000) {
+            fit.state = ClockState::Holdover;
+        }
+        Some(fit)
+    }
+
+    /// Hull vertices as (device time, host time) pairs: a short episode is
+    /// fitted together with those of the time before its start.
+    pub fn anchors(&self) -> Vec<(DeviceTime, HostTime)> {
+        let Some(envelope) = &self.envelope else { return Vec::new() };
+        envelope
+            .hull
+            .iter()
+            .map(|&(x, y)| {
+                let device = envelope.origin.0 + x;
+                (DeviceTime::from_nanos(device), HostTime::from_nanos(device + envelope.origin.1 + y))
+            })
+            .collect()
+    }
+}
+
+fn fit_of(envelope: &Envelope, model: ClockModel, residuals: &mut [i64]) -> ClockFit {
+    let (slope, x, y) = envelope.line();
+    residuals.sort_unstable();
+    let quantile = |q: f64| {
+        residuals.get(((residuals.len() as f64 - 1.0) * q).round() as usize).copied().unwrap_or(0)
+    };
+    let span_ns = envelope.last_x - envelope.hull[0].0;
+    // A stamp rounded down reads up to a tick early, so the envelope passes
+    // through samples whose true time is their stamp; the others are half a
+    // tick later in the mean.
+    let correction = model.tick_ns / 2 - model.min_delay_ns;
+    ClockFit {
+        device_ns: envelope.origin.0 + x,
+        host_ns: envelope.origin.0 + x + envelope.origin.1 + y + correction,
+        skew_ppm: slope * 1e6,
+        bound_ns: model.tick_ns / 2 + quantile(0.5),
+        residual_p95_ns: quantile(0.95),
+        samples: envelope.count,
+        span_ns,
+        state: if span_ns >= MIN_SKEW_SPAN.nanos() { ClockState::Locked } else { ClockState::Acquiring },
+    }
+}
+
+/// One stretch of a recording over which the device's clock did not jump.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct ClockSegment {
+    /// Index of the first sample of the stretch.
+    pub first: usize,
+    /// Its fit.
+    pub fit: ClockFit,
+}
+
+/// Fits a whole recording: `anchors` are hull points from before it, `samples`
+/// its own in order of arrival; those with `trusted` false (gated, suspect) are
+/// mapped but do not shape the fit. Returns one segment, or more where the
+/// device's clock jumped; none without a trusted sample.
+pub fn fit_recording(
+    model: ClockModel,
+    anchors: &[(DeviceTime, HostTime)],
+    samples: &[(DeviceTime, HostTime, bool)],
+) -> Vec<ClockSegment> {
+    // Where does the clock jump? Offsets of trusted samples, in runs.
+    let mut segments: Vec<(usize, Vec<(DeviceTime, HostTime)>)> = Vec::new();
+    let mut current: Vec<(DeviceTime, HostTime)> = anchors.to_vec();
+    let mut first = 0;
+    let mut level: Option<i64> = lowest_offset(&current);
+    let mut rebel: Vec<(usize, DeviceTime, HostTime)> = Vec::new();
+    for (index, &(device, host, trusted)) in samples.iter().enumerate() {
+        if !trusted {
+            continue;
+        }
+        let offset = host.nanos() - device.nanos();
+        let near = level.is_none_or(|level| {
+            offset - level > -JUMP.nanos() && offset - level < 40 * JUMP.nanos()
+        });
+        if near {
+            rebel.clear();
+            level = Some(level.map_or(offset, |level| level.min(offset).max(offset - 4 * JUMP.nanos())));
+            current.push((device, host));
+            continue;
+        }
+        if !rebel.iter().all(|&(_, d, h)| (h.nanos() - d.nanos() - offset).abs() < JUMP.nanos()) {
+            rebel.clear();
+        }
+        rebel.push((index, device, host));
+        if rebel.len() >= JUMP_SAMPLES {
+            segments.push((first, std::mem::take(&mut current)));
+            first = rebel[0].0;
+            current = rebel.drain(..).map(|(_, d, h)| (d, h)).collect();
+            level = lowest_offset(&current);
+        }
+    }
+    segments.push((first, current));
+    segments
+        .into_iter()
+        .filter(|(_, points)| !points.is_empty())
+        .map(|(first, mut points)| {
+            points.sort_unstable();
+            let mut envelope = Envelope::new(points[0].0, points[0].1);
+            points[1..].iter().for_each(|&(d, h)| envelope.push(d, h));
+            let (slope, x0, y0) = envelope.line();
+            let mut residuals: Vec<i64> = points
+                .iter()
+                .map(|&(d, h)| {
+                    let (x, y) = envelope.relative(d, h);
+                    (y - y0 - ((x - x0) as f64 * slope) as i64).max(0)
+                })
+                .collect();
+            ClockSegment { first, fit: fit_of(&envelope, model, &mut residuals) }
+        })
+        .collect()
+}
+
+fn lowest_offset(points: &[(DeviceTime, HostTime)]) -> Option<i64> {
+    points.iter().map(|(d, h)| h.nanos() - d.nanos()).min()
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    /// 180 Hz, millisecond clock, `skew` ppm, exponential jitter, stalls.
+    fn cloud(skew: f64, seconds: f64, seed: u64) -> Vec<(DeviceTime, HostTime, i64)> {
+        let mut state = seed | 1;
+        let mut random = move || {
+            state ^= state << 13;
+            state ^= state >> 7;
+            state ^= state << 17;
+            (state >> 11) as f64 / (1_u64 << 53) as f64
+        };
+        let mut truth = 5e9;
+        let mut points = Vec::new();
+        let mut last_arrival = 0.0_f64;
+        while truth < 5e9 + seconds * 1e9 {
+            truth += 5.5e6 + 0.2e6 * random();
+            let device_ms = (truth * (1.0 + skew * 1e-6) / 1e6).floor() as i64;
+            let mut delay = 0.7e6 - 0.15e6 * random().max(1e-9).ln();
+            if random() < 0.02 {
+                delay += 2e6 + 28e6 * random();
+            }
+            last_arrival = last_arrival.max(truth + delay);
+            points.push((
+                DeviceTime::from_nanos(device_ms * 1_000_000),
+                HostTime::from_nanos(last_arrival as i64),
+                truth as i64,
+            ));
+        }
+        points
+    }
+
+    fn p95(mut errors: Vec<i64>) -> i64 {
+        errors.sort_unstable();
+        errors[(errors.len() * 95) / 100]
+    }
+
+    const MODEL: ClockModel = ClockModel { tick_ns: 1_000_000, min_delay_ns: 700_000 };
+
+    #[test]
+    fn a_millisecond_clock_is_known_to_better_than_a_millisecond() {
+        for seed in 1..20 {
+            let points = cloud(40.0, 20.0, seed);
+            let samples: Vec<_> = points.iter().map(|&(d, h, _)| (d, h, true)).collect();
+            let segments = fit_recording(MODEL, &[], &samples);
+            assert_eq!(segments.len(), 1);
+            let errors = points
+                .iter()
+                .map(|&(d, _, truth)| (segments[0].fit.to_host(d).nanos() - truth).abs())
+                .collect();
+            let error = p95(errors);
+            assert!(error < 650_000, "p95 {error} ns with seed {seed}");
+            assert!((segments[0].fit.skew_ppm + 40.0).abs() < 25.0, "{}", segments[0].fit.skew_ppm);
+        }
+    }
+
+    #[test]
+    fn the_live_estimate_agrees_with_the_whole_fit() {
+        let points = cloud(-40.0, 30.0, 7);
+        let mut live = ClockEstimator::new(MODEL, Delta::from_millis(60_000));
+        points.iter().for_each(|&(d, h, _)| live.push(d, h));
+        let fit = live.fit(points.last().expect("points").1).expect("a fit");
+        assert_eq!(fit.state, ClockState::Locked);
+        let errors = points.iter().map(|&(d, _, t)| (fit.to_host(d).nanos() - t).abs()).collect();
+        assert!(p95(errors) < 650_000);
+    }
+
+    #[test]
+    fn a_reboot_opens_a_second_segment() {
+        let mut points = cloud(0.0, 8.0, 3);
+        let half = points.len() / 2;
+        for point in &mut points[half..] {
+            point.0 = point.0 - Delta::from_millis(4_321);
+        }
+        let samples: Vec<_> = points.iter().map(|&(d, h, _)| (d, h, true)).collect();
+        let segments = fit_recording(MODEL, &[], &samples);
+        assert_eq!(segments.len(), 2);
+        assert_eq!(segments[1].first, half);
+    }
+
+    #[test]
+    fn one_wild_stamp_does_not_move_the_fit() {
+        let mut live = ClockEstimator::new(MODEL, Delta::from_millis(60_000));
+        for (index, &(d, h, _)) in cloud(0.0, 10.0, 5).iter().enumerate() {
+            live.push(if index % 100 == 50 { d + Delta::from_millis(16_384) } else { d }, h);
+        }
+        assert!(live.gated() > 10);
+        assert_eq!(live.jumps(), 0);
+    }
+
+    proptest! {
+        #[test]
+        fn no_sample_lies_below_the_envelope(seed in 1_u64..10_000, skew in -200.0..200.0_f64) {
+            let points = cloud(skew, 6.0, seed);
+            let samples: Vec<_> = points.iter().map(|&(d, h, _)| (d, h, true)).collect();
+            let fit = &fit_recording(MODEL, &[], &samples)[0].fit;
+            let raw = MODEL.min_delay_ns - MODEL.tick_ns / 2;
+            for &(d, h, _) in &points {
+                prop_assert!(h.nanos() - fit.to_host(d).nanos() - raw >= -5_000);
+            }
+        }
+    }
+}

@@ -1,0 +1,1 @@
+//! Logging dexumi episodes to Rerun
