@@ -1,0 +1,313 @@
+//! A robot hand as data: joints, limits, coupling, fingertips, motors, capsules.
+
+use std::path::Path;
+
+use nalgebra::{Isometry3, Point3, Unit, Vector3};
+use serde::Deserialize;
+
+use crate::hand_file;
+
+/// The hands that come with the crate: name and TOML text.
+///
+/// To add one, write `hands/<name>.toml` and one line here; the tests over this list cover it.
+pub const HANDS: &[(&str, &str)] = &[
+    ("xhand_right", include_str!("../hands/xhand_right.toml")),
+    ("xhand_left", include_str!("../hands/xhand_left.toml")),
+];
+
+/// Why a hand could not be loaded.
+#[derive(Debug, thiserror::Error)]
+pub enum HandError {
+    /// No hand of that name is built in.
+    #[error(
+        "unknown hand: expected one of {known}, got \"{name}\"; give one of these or the path of a hand file"
+    )]
+    Unknown {
+        /// The name asked for.
+        name: String,
+        /// The names there are, comma-separated.
+        known: String,
+    },
+    /// The file could not be read.
+    #[error("cannot read the hand file; check that it exists and is readable: {path}")]
+    Read {
+        /// The file.
+        path: String,
+        /// What the system said.
+        source: std::io::Error,
+    },
+    /// The text is not TOML, or has a missing, misspelt or ill-typed key; the source gives the line.
+    #[error("the hand file is not a valid hand description; correct the line given: {path}")]
+    Parse {
+        /// The file, or the name of a built-in hand.
+        path: String,
+        /// Line, column and the keys expected.
+        source: Box<toml::de::Error>,
+    },
+    /// The text is well formed, but what it says cannot be a hand.
+    #[error("{what}: expected {expected}, got {got}; correct it in the hand file: {path}")]
+    Invalid {
+        /// The joint, tip or capsule, and its key.
+        what: String,
+        /// What would be right.
+        expected: String,
+        /// What stands there.
+        got: String,
+        /// The file, or the name of a built-in hand.
+        path: String,
+    },
+}
+
+/// Left or right.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Side {
+    /// The left hand: y points away from the thumb.
+    Left,
+    /// The right hand: y points towards the thumb.
+    Right,
+}
+
+impl Side {
+    /// Direction from the little finger to the index along y: +1 on the right hand, −1 on the left.
+    pub fn thumb_along_y(self) -> f64 {
+        match self {
+            Side::Left => -1.0,
+            Side::Right => 1.0,
+        }
+    }
+}
+
+/// A finger, in the order of the 21 hand keypoints.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Finger {
+    /// Thumb.
+    Thumb,
+    /// Index.
+    Index,
+    /// Middle.
+    Middle,
+    /// Ring.
+    Ring,
+    /// Little.
+    Little,
+}
+
+impl Finger {
+    /// All five, in keypoint order.
+    pub const ALL: [Finger; 5] = [
+        Finger::Thumb,
+        Finger::Index,
+        Finger::Middle,
+        Finger::Ring,
+        Finger::Little,
+    ];
+}
+
+/// A revolute joint and the link that it moves.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Joint {
+    /// The vendor's name.
+    pub name: String,
+    /// Index of the joint whose link carries this one; `None` for the root. Always smaller than
+    /// the joint's own index.
+    pub parent: Option<usize>,
+    /// Joint axes at position zero, in the parent's axes (m).
+    pub parent_from_joint: Isometry3<f64>,
+    /// Axis of rotation, in joint axes.
+    pub axis: Unit<Vector3<f64>>,
+    /// Index into q of the variable that moves this joint. A joint that mimics another shares
+    /// that joint's variable.
+    pub variable: usize,
+    /// Position (rad) = factor · q\[variable\] + offset; 1 unless the joint mimics another.
+    pub factor: f64,
+    /// See `factor` (rad); 0 unless the joint mimics another.
+    pub offset: f64,
+    /// The joint's own lower limit (rad).
+    pub lower: f64,
+    /// The joint's own upper limit (rad).
+    pub upper: f64,
+    /// The joint's own speed limit (rad/s).
+    pub velocity: f64,
+}
+
+/// A fingertip point.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Tip {
+    /// Which finger.
+    pub finger: Finger,
+    /// Index of the joint on whose link it sits.
+    pub joint: usize,
+    /// The point in that joint's axes (m).
+    pub point_in_joint: Point3<f64>,
+    /// Index of the joint whose origin answers to the human interphalangeal joint of the thumb or
+    /// the proximal one of a finger, if this hand has such a joint.
+    pub middle_joint: Option<usize>,
+}
+
+/// Unit of a motor command.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum MotorUnit {
+    /// Radians.
+    Rad,
+}
+
+/// How a joint position becomes a motor command: command = sign · position + offset.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Motor {
+    /// Unit of the command and of `offset`.
+    pub unit: MotorUnit,
+    /// +1 or −1.
+    pub sign: f64,
+    /// Command at joint position zero.
+    pub offset: f64,
+}
+
+impl Motor {
+    /// Motor command [`Motor::unit`] for a joint position (rad).
+    pub fn command(&self, position_rad: f64) -> f64 {
+        self.sign * position_rad + self.offset
+    }
+}
+
+/// A capsule (segment with a radius) fixed to a link, for drawing and collision.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Capsule {
+    /// Index of the joint that moves the link; `None` for the root.
+    pub joint: Option<usize>,
+    /// One end of the segment, in the link's axes (m).
+    pub from: Point3<f64>,
+    /// The other end, in the link's axes (m).
+    pub to: Point3<f64>,
+    /// Radius (m).
+    pub radius: f64,
+    /// Colour, sRGB, 0 to 255.
+    pub rgb: [u8; 3],
+}
+
+/// A robot hand, checked on load and unchangeable afterwards.
+///
+/// A configuration `q` of a hand has one entry per *variable* (rad), in motor order: the joints
+/// that do not mimic another one, as they stand in the file.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Hand {
+    pub(crate) name: String,
+    pub(crate) side: Side,
+    pub(crate) root: String,
+    pub(crate) joints: Vec<Joint>,
+    pub(crate) tips: Vec<Tip>,
+    pub(crate) capsules: Vec<Capsule>,
+    pub(crate) variables: Vec<usize>,
+    pub(crate) limits: Vec<(f64, f64)>,
+    pub(crate) velocities: Vec<f64>,
+    pub(crate) motors: Vec<Motor>,
+}
+
+impl Hand {
+    /// A hand of [`HANDS`].
+    ///
+    /// # Errors
+    /// [`HandError::Unknown`] lists the names there are.
+    pub fn by_name(name: &str) -> Result<Self, HandError> {
+        match HANDS.iter().find(|(known, _)| *known == name) {
+            Some((known, text)) => Self::from_toml(text, known),
+            None => Err(HandError::Unknown {
+                name: name.to_owned(),
+                known: HANDS
+                    .iter()
+                    .map(|(known, _)| *known)
+                    .collect::<Vec<_>>()
+                    .join(", "),
+            }),
+        }
+    }
+
+    /// A hand from a TOML file.
+    ///
+    /// # Errors
+    /// [`HandError`] when the file cannot be read, parsed, or is no hand.
+    pub fn from_path(path: &Path) -> Result<Self, HandError> {
+        let shown = path.display().to_string();
+        let text = std::fs::read_to_string(path).map_err(|source| HandError::Read {
+            path: shown.clone(),
+            source,
+        })?;
+        Self::from_toml(&text, &shown)
+    }
+
+    /// A hand from TOML text; `path` is what errors name as its place.
+    ///
+    /// # Errors
+    /// [`HandError::Parse`] or [`HandError::Invalid`].
+    pub fn from_toml(text: &str, path: &str) -> Result<Self, HandError> {
+        hand_file::parse(text, path)
+    }
+
+    /// The hand's name, as in [`HANDS`].
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// Left or right.
+    pub fn side(&self) -> Side {
+        self.side
+    }
+
+    /// Name of the root link. Its axes are the hand frame (see the crate's header).
+    pub fn root(&self) -> &str {
+        &self.root
+    }
+
+    /// All joints, parents before children, coupled ones included.
+    pub fn joints(&self) -> &[Joint] {
+        &self.joints
+    }
+
+    /// The fingertip points, in file order.
+    pub fn tips(&self) -> &[Tip] {
+        &self.tips
+    }
+
+    /// The capsules, in file order.
+    pub fn capsules(&self) -> &[Capsule] {
+        &self.capsules
+    }
+
+    /// Number of variables: the length of every `q`.
+    pub fn dof(&self) -> usize {
+        self.variables.len()
+    }
+
+    /// Names of the joints behind the entries of `q`.
+    pub fn variable_names(&self) -> impl ExactSizeIterator<Item = &str> {
+        self.variables
+            .iter()
+            .map(|&joint| self.joints[joint].name.as_str())
+    }
+
+    /// Lower and upper limit of each entry of `q` (rad), narrowed so that the joints that mimic it
+    /// stay within their own limits too.
+    pub fn limits(&self) -> &[(f64, f64)] {
+        &self.limits
+    }
+
+    /// Speed limit of each entry of `q` (rad/s), lowered likewise.
+    pub fn velocities(&self) -> &[f64] {
+        &self.velocities
+    }
+
+    /// Motor behind each entry of `q`.
+    pub fn motors(&self) -> &[Motor] {
+        &self.motors
+    }
+
+    /// Open hand: zero, or the limit nearest to it, shape (dof,) (rad).
+    pub fn rest(&self) -> Vec<f64> {
+        self.limits
+            .iter()
+            .map(|&(lower, upper)| 0.0_f64.clamp(lower, upper))
+            .collect()
+    }
+}

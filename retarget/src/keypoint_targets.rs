@@ -1,0 +1,209 @@
+//! Which points of a robot hand follow which keypoints, and how large the person is.
+
+use nalgebra::{Point3, Vector3};
+
+use crate::hand::{Finger, Hand};
+use crate::npy::NpyArray;
+
+/// 21 points of a human hand (m) in the hand frame (x out of the palm, y towards the thumb on the
+/// right hand, z wrist to fingers): wrist 0, thumb 1–4, index 5–8, middle 9–12, ring 13–16, little
+/// 17–20, each from palm to tip. The origin may be anywhere.
+pub type Keypoints = [Point3<f64>; 21];
+
+/// Weight of a fingertip and of a middle joint.
+const TIP_WEIGHT: f64 = 1.0;
+const MIDDLE_WEIGHT: f64 = 0.3;
+/// A palm shorter than this is no hand (m).
+pub(crate) const SHORTEST_PALM_M: f64 = 0.01;
+/// Why keypoints could not be taken from an array or a person measured.
+#[derive(Debug, thiserror::Error)]
+pub enum KeypointError {
+    /// The array has another shape.
+    #[error(
+        "keypoint array: expected shape [n, 21, 3] with n > 0, got {got:?}; give 21 points of 3 coordinates a step"
+    )]
+    Shape {
+        /// The array's shape.
+        got: Vec<usize>,
+    },
+    /// A finger has no length in the clip.
+    #[error(
+        "reach of the {finger:?} in the clip: expected more than {shortest} m, got {got} m; check that the points are in metres and not all missing"
+    )]
+    Reach {
+        /// The finger.
+        finger: Finger,
+        /// The least reach that is believed (m).
+        shortest: f64,
+        /// The reach measured (m).
+        got: f64,
+    },
+}
+
+/// Robot length over human length of one finger, from the wrist.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct FingerScale {
+    /// The finger.
+    pub finger: Finger,
+    /// Scale of wrist to tip.
+    pub tip: f64,
+    /// Scale of wrist to middle joint.
+    pub middle: f64,
+}
+
+/// Takes keypoints from an array of shape (n, 21, 3) (m), in the order of [`Keypoints`].
+///
+/// # Errors
+/// [`KeypointError::Shape`].
+pub fn keypoints_from_array(array: &NpyArray) -> Result<Vec<Keypoints>, KeypointError> {
+    let steps = match array.shape[..] {
+        [steps, 21, 3] if steps > 0 => steps,
+        _ => {
+            return Err(KeypointError::Shape {
+                got: array.shape.clone(),
+            });
+        }
+    };
+    let coordinate =
+        |step: usize, point: usize, axis: usize| array.data[(step * 21 + point) * 3 + axis];
+    Ok((0..steps)
+        .map(|step| {
+            std::array::from_fn(|point| {
+                Point3::from(std::array::from_fn(|axis| coordinate(step, point, axis)))
+            })
+        })
+        .collect())
+}
+
+/// Index of a finger's tip and of its middle joint (thumb: interphalangeal, fingers: proximal
+/// interphalangeal) among the keypoints.
+pub(crate) fn tip_and_middle(finger: Finger) -> (usize, usize) {
+    let base = 1 + 4 * finger as usize;
+    let middle = if finger == Finger::Thumb {
+        base + 2
+    } else {
+        base + 1
+    };
+    (base + 3, middle)
+}
+
+/// Length of the way from the wrist along a finger's bones to one of its points (m). Unlike the
+/// straight distance it does not change when the finger bends.
+fn length_along(points: &Keypoints, finger: Finger, to: usize) -> f64 {
+    let base = 1 + 4 * finger as usize;
+    let bones: f64 = (base..to)
+        .map(|at| (points[at + 1] - points[at]).norm())
+        .sum();
+    (points[base] - points[0]).norm() + bones
+}
+
+/// Measures a person over a clip: robot reach over human reach for each finger that the hand has,
+/// in the order of [`Hand::tips`].
+///
+/// The human reach is the median over the clip of the length along the bones, so neither a finger
+/// that is never stretched nor the outliers of an estimator spoil it. Steps with a number that is
+/// not finite do not count.
+///
+/// # Errors
+/// [`KeypointError::Reach`] when a finger has no length.
+pub fn finger_scales(hand: &Hand, clip: &[Keypoints]) -> Result<Vec<FingerScale>, KeypointError> {
+    let human = |finger: Finger, index: usize| {
+        let mut lengths: Vec<f64> = clip
+            .iter()
+            .map(|points| length_along(points, finger, index))
+            .filter(|length| length.is_finite())
+            .collect();
+        lengths.sort_by(f64::total_cmp);
+        let got = lengths.get(lengths.len() / 2).copied().unwrap_or(0.0);
+        if got > SHORTEST_PALM_M {
+            Ok(got)
+        } else {
+            Err(KeypointError::Reach {
+                finger,
+                shortest: SHORTEST_PALM_M,
+                got,
+            })
+        }
+    };
+    targets(hand)
+        .chunk_by(|one, next| one.finger == next.finger)
+        .map(|points| {
+            let finger = points[0].finger;
+            let scale =
+                |target: &Target| human(finger, target.keypoint).map(|human| target.reach / human);
+            let tip = scale(&points[0])?;
+            let middle = points.get(1).map_or(Ok(tip), scale)?;
+            Ok(FingerScale {
+                finger,
+                tip,
+                middle,
+            })
+        })
+        .collect()
+}
+
+/// A point of the robot hand and the keypoint that draws it.
+#[derive(Debug, Clone)]
+pub(crate) struct Target {
+    pub(crate) finger: Finger,
+    pub(crate) joint: usize,
+    pub(crate) point_in_joint: Point3<f64>,
+    pub(crate) keypoint: usize,
+    pub(crate) weight: f64,
+    /// Farthest that the point gets from the root (m).
+    pub(crate) reach: f64,
+    pub(crate) scale: f64,
+    /// Where it should be now, in root axes (m).
+    pub(crate) goal: Vector3<f64>,
+}
+
+/// The targets of a hand, finger by finger, tip first; scales and goals still empty.
+pub(crate) fn targets(hand: &Hand) -> Vec<Target> {
+    let mut all = Vec::new();
+    for tip in hand.tips() {
+        let (tip_keypoint, middle_keypoint) = tip_and_middle(tip.finger);
+        let mut add = |joint, point_in_joint, keypoint, weight| {
+            all.push(Target {
+                finger: tip.finger,
+                joint,
+                point_in_joint,
+                keypoint,
+                weight,
+                reach: reach(hand, joint, &point_in_joint),
+                scale: 1.0,
+                goal: Vector3::zeros(),
+            });
+        };
+        add(tip.joint, tip.point_in_joint, tip_keypoint, TIP_WEIGHT);
+        if let Some(joint) = tip.middle_joint {
+            add(joint, Point3::origin(), middle_keypoint, MIDDLE_WEIGHT);
+        }
+    }
+    all
+}
+
+/// Farthest that a point gets from the root (m): each variable that moves it in turn over its
+/// range, twice round.
+fn reach(hand: &Hand, joint: usize, point_in_joint: &Point3<f64>) -> f64 {
+    let distance = |q: &[f64]| {
+        let root_from_joint = hand.forward(q).root_from_joint[joint];
+        (root_from_joint * point_in_joint).coords.norm()
+    };
+    let carriers = std::iter::successors(Some(joint), |&at| hand.joints()[at].parent);
+    let moving: Vec<usize> = carriers.map(|at| hand.joints()[at].variable).collect();
+    let mut q = hand.rest();
+    let mut farthest = distance(&q);
+    for &variable in moving.iter().chain(&moving) {
+        let (lower, upper) = hand.limits()[variable];
+        let mut best = q[variable];
+        for part in 0..=16 {
+            q[variable] = lower + (upper - lower) * f64::from(part) / 16.0;
+            let here = distance(&q);
+            if here > farthest {
+                (farthest, best) = (here, q[variable]);
+            }
+        }
+        q[variable] = best;
+    }
+    farthest
+}

@@ -1,0 +1,46 @@
+//! Hand models, kinematics and retargeting.
+//!
+//! A [`Hand`] is data ([`HANDS`], `hands/*.toml`). What moves it is one of
+//!
+//! - [`JointMap`]: exoskeleton joint angles, joint for joint, within limits and speed;
+//! - [`KeypointSolver`]: 21 hand keypoints, by projected damped Gauss-Newton;
+//!
+//! and [`WristMap`] places it in the world. [`Kinematics`] says where its parts are.
+//!
+//! # Conventions
+//!
+//! - Units: m, rad, s, rad/s; f64 throughout.
+//! - `a_from_b` maps points in b to a. All frames are right-handed. Quaternions in slices are
+//!   x, y, z, w.
+//! - Hand frame (root axes of every [`Hand`], axes of the keypoints): x out of the palm, z from
+//!   the wrist to the fingers, y towards the thumb on the right hand and away from it on the left.
+//! - `q` has one entry per variable of the hand, in motor order; coupled joints follow.
+//! - Input that is not finite never reaches an answer: the previous one is held, or none is given,
+//!   and a flag says so. Answers are always finite and inside the limits.
+
+mod exo_map;
+mod hand;
+mod hand_file;
+mod keypoint_targets;
+mod keypoints;
+mod kinematics;
+mod npy;
+mod solver;
+mod wrist;
+
+pub use exo_map::{
+    CLIPPED_LIMIT, CLIPPED_VELOCITY, JointMap, LONGEST_STEP_S, MapCounts, NO_ANSWER_YET,
+    NON_FINITE_HELD, Step,
+};
+pub use hand::{Capsule, Finger, HANDS, Hand, HandError, Joint, Motor, MotorUnit, Side, Tip};
+pub use keypoint_targets::{
+    FingerScale, KeypointError, Keypoints, finger_scales, keypoints_from_array,
+};
+pub use keypoints::{
+    KEYPOINTS_DEGENERATE, KEYPOINTS_NON_FINITE, KEYPOINTS_WRONG_AXES, KeypointSolver, KeypointStep,
+};
+pub use kinematics::{HandPose, Kinematics};
+pub use npy::{NpyArray, NpyError};
+pub use wrist::{
+    POSE_NON_FINITE, POSE_UNNORMALISED, QUATERNION_TOLERANCE, WristMap, WristMode, WristStep,
+};

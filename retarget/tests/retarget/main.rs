@@ -1,0 +1,41 @@
+//! What the crate promises, from the outside. Tests over [`HANDS`] cover a newcomer unasked.
+
+mod exo_map;
+mod hand;
+mod keypoints;
+mod kinematics;
+mod urdf;
+mod wrist;
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use dexumi_retarget::{HANDS, Hand};
+
+/// Every built-in hand.
+fn hands() -> Vec<Arc<Hand>> {
+    HANDS
+        .iter()
+        .map(|(name, _)| Arc::new(Hand::by_name(name).unwrap()))
+        .collect()
+}
+
+/// A file of the reference data beside the repository; `None`, with a message, where it is absent.
+fn shared(path: &str) -> Option<PathBuf> {
+    let file = Path::new(env!("CARGO_MANIFEST_DIR"))
+        .join("../../shared")
+        .join(path);
+    if !file.exists() {
+        eprintln!("skipped: no reference data at {}", file.display());
+        return None;
+    }
+    Some(file)
+}
+
+/// The point of the hand's box at `parts` (each 0 to 1, repeated as needed).
+fn within_limits(hand: &Hand, parts: &[f64]) -> Vec<f64> {
+    let ranges = hand.limits().iter().zip(parts.iter().cycle());
+    ranges
+        .map(|(&(lower, upper), part)| lower + part * (upper - lower))
+        .collect()
+}
