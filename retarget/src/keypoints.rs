@@ -65,7 +65,7 @@ pub struct KeypointSolver {
 }
 
 impl KeypointSolver {
-    /// A solver for `hand` and a person measured by [`finger_scales`] (a finger without an entry
+    /// A solver for `hand` and a person measured by [`crate::finger_scales`] (a finger without an entry
     /// has scale 1). It stands in [`Hand::rest`] until the first good step.
     pub fn new(hand: impl Into<Arc<Hand>>, scales: &[FingerScale]) -> Self {
         let hand = hand.into();
