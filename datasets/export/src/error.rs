@@ -1,0 +1,158 @@
+//! Everything that can go wrong while a dataset is written or checked.
+
+use std::path::PathBuf;
+
+/// An export failed, or one episode of it.
+///
+/// [`ExportError::concerns_one_episode`] tells the two apart: a writer leaves
+/// such an episode out, lists it in its report and goes on.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum ExportError {
+    /// An episode cannot become part of a dataset.
+    #[error("episode {episode}: {what}")]
+    Episode {
+        /// Id of the episode.
+        episode: String,
+        /// What is wrong, what was expected, what was found.
+        what: String,
+    },
+    /// One image of an episode is unusable.
+    #[error(
+        "episode {episode}, camera {camera}, step {step} (image {image} of its source): {what}"
+    )]
+    Image {
+        /// Id of the episode.
+        episode: String,
+        /// Name of the camera.
+        camera: String,
+        /// Step of the resampled episode, from 0.
+        step: usize,
+        /// Index of the image in its source.
+        image: usize,
+        /// What is wrong with the image.
+        what: String,
+    },
+    /// An episode does not have the features of the first one.
+    #[error(
+        "episode {episode} differs from the first episode: {what}; export episodes of different rigs or hands into different datasets"
+    )]
+    Mismatch {
+        /// Id of the episode that differs.
+        episode: String,
+        /// The difference: expected, got.
+        what: String,
+    },
+    /// No episode was left to write.
+    #[error("nothing to write: {received} episodes received, all rejected or none given{first}")]
+    NoEpisodes {
+        /// Episodes that the iterator yielded.
+        received: usize,
+        /// The first rejection, preceded by `"; first: "`, or nothing.
+        first: String,
+    },
+    /// The output folder is in use.
+    #[error("output exists and is not an empty folder; name another or remove it first: {}", path.display())]
+    OutputExists {
+        /// The output folder.
+        path: PathBuf,
+    },
+    /// `ffmpeg` or `ffprobe` cannot be started.
+    #[error("cannot start {tool}; install FFmpeg 4.4 or newer (Debian, Ubuntu: apt install ffmpeg) or give its path: {}", path.display())]
+    ToolMissing {
+        /// `ffmpeg` or `ffprobe`.
+        tool: &'static str,
+        /// What was tried.
+        path: PathBuf,
+        /// Why it did not start.
+        #[source]
+        source: std::io::Error,
+    },
+    /// The installed ffmpeg lacks an encoder.
+    #[error("ffmpeg has no usable encoder for {wanted} (missing: {missing}); install a full build or choose another codec: {}", path.display())]
+    NoEncoder {
+        /// The codec asked for.
+        wanted: &'static str,
+        /// The encoders that were looked for.
+        missing: &'static str,
+        /// The ffmpeg that was asked.
+        path: PathBuf,
+    },
+    /// `ffmpeg` or `ffprobe` ran and failed.
+    #[error("{tool} failed while {doing} ({status}): {stderr}: {}", path.display())]
+    ToolFailed {
+        /// `ffmpeg` or `ffprobe`.
+        tool: &'static str,
+        /// What it was doing.
+        doing: &'static str,
+        /// Its exit status.
+        status: String,
+        /// The end of what it said.
+        stderr: String,
+        /// The file it wrote or read.
+        path: PathBuf,
+    },
+    /// A file operation failed.
+    #[error("cannot {what}: {}", path.display())]
+    Io {
+        /// The operation.
+        what: &'static str,
+        /// The file or folder.
+        path: PathBuf,
+        /// The reason.
+        #[source]
+        source: std::io::Error,
+    },
+    /// A Parquet file cannot be written or read.
+    #[error("cannot {what}: {}", path.display())]
+    Parquet {
+        /// The operation.
+        what: &'static str,
+        /// The file.
+        path: PathBuf,
+        /// The reason.
+        #[source]
+        source: parquet::errors::ParquetError,
+    },
+    /// A written dataset breaks a rule of its format.
+    #[error("not a valid dataset: {what}: {}", path.display())]
+    Invalid {
+        /// The rule: expected, got.
+        what: String,
+        /// The file that breaks it.
+        path: PathBuf,
+    },
+    /// No format of that name.
+    #[error("unknown export format {name:?}; known: {known}")]
+    UnknownFormat {
+        /// The name asked for.
+        name: String,
+        /// The known names.
+        known: String,
+    },
+}
+
+impl ExportError {
+    /// Whether the fault lies in one episode alone, so that the others can
+    /// still be written.
+    #[must_use]
+    pub fn concerns_one_episode(&self) -> bool {
+        matches!(self, Self::Episode { .. } | Self::Image { .. })
+    }
+
+    pub(crate) fn io(
+        what: &'static str,
+        path: impl Into<PathBuf>,
+    ) -> impl FnOnce(std::io::Error) -> Self {
+        let path = path.into();
+        move |source| Self::Io { what, path, source }
+    }
+
+    pub(crate) fn parquet(
+        what: &'static str,
+        path: impl Into<PathBuf>,
+    ) -> impl FnOnce(parquet::errors::ParquetError) -> Self {
+        let path = path.into();
+        move |source| Self::Parquet { what, path, source }
+    }
+}

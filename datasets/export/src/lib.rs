@@ -1,0 +1,49 @@
+//! Export formats for dexumi episodes.
+//!
+//! Every format is written from one model, [`Resampled`]: values and images on
+//! a constant grid of steps, SI units. [`FORMATS`] lists the formats.
+//!
+//! ```no_run
+//! use dexumi_export::{Options, Resampled, format};
+//!
+//! # fn main() -> Result<(), dexumi_export::ExportError> {
+//! let mut episodes = std::iter::empty::<Result<Resampled, _>>();
+//! let out = std::path::Path::new("dataset");
+//! let write = format("lerobot_v3")?.write;
+//! let report = write(&mut episodes, out, &Options::default(), &mut |_| {})?;
+//! println!("{} rows", report.rows);
+//! # Ok(())
+//! # }
+//! ```
+
+// Sizes and counts cross between u64, usize, i64 and f64 all over a file
+// format; none comes near 2^53.
+#![allow(clippy::cast_possible_truncation, clippy::cast_precision_loss)]
+
+mod cameras;
+mod error;
+mod features;
+mod ffmpeg;
+mod fit;
+mod formats;
+mod join;
+mod jpeg;
+mod lerobot_v3;
+mod model;
+mod options;
+mod rows;
+mod staging;
+mod stats;
+mod tables;
+mod timestamp;
+mod totals;
+mod verify;
+mod video;
+
+pub use error::ExportError;
+pub use formats::{Episodes, FORMATS, Format, Write, format};
+pub use jpeg::size as jpeg_size;
+pub use model::{CameraTrack, Extra, ExtraValues, ImageSource, Matrix, Resampled};
+pub use options::{CameraReport, Codec, Options, Progress, Rejected, Report};
+pub use timestamp::{MAX_EPISODE_SECS, MAX_FPS, seconds_rounded_up};
+pub use verify::{Verified, verify};

@@ -1,0 +1,124 @@
+//! Statistics over a whole dataset: `meta/stats.json`.
+
+use std::path::PathBuf;
+
+use serde_json::{Map, Value, json};
+
+use crate::error::ExportError;
+use crate::features::{Feature, Features};
+use crate::stats::{PixelCounts, Summary};
+use crate::tables;
+
+/// Values held in memory at once, 256 MiB of them.
+const VALUES_AT_ONCE: usize = 1 << 25;
+
+/// Statistics by feature.
+pub(crate) struct Totals {
+    features: Vec<(String, Feature, Vec<Summary>)>,
+    rows: u64,
+    images: Vec<(String, [Summary; 3], u64)>,
+}
+
+/// Exact statistics of every numeric feature over all `rows` rows. A feature
+/// that does not fit into memory is read again for every few of its columns.
+pub(crate) fn of_columns(
+    files: &[PathBuf],
+    features: &Features,
+    rows: u64,
+) -> Result<Totals, ExportError> {
+    let mut totals = Totals {
+        features: Vec::new(),
+        rows,
+        images: Vec::new(),
+    };
+    for (name, feature) in features.columns() {
+        let width = feature.width();
+        let at_once = (VALUES_AT_ONCE / (rows as usize).max(1)).clamp(1, width);
+        let mut summaries = Vec::new();
+        for first in (0..width).step_by(at_once) {
+            let wanted = first..(first + at_once).min(width);
+            let mut columns = vec![Vec::with_capacity(rows as usize); wanted.len()];
+            for path in files {
+                tables::read(
+                    path,
+                    |field| field == name,
+                    |batch| {
+                        let values = tables::numbers(batch.column(0).as_ref()).unwrap_or_default();
+                        for row in values.chunks_exact(width) {
+                            for (column, &value) in columns.iter_mut().zip(&row[wanted.clone()]) {
+                                column.push(value);
+                            }
+                        }
+                        Ok(())
+                    },
+                )?;
+            }
+            summaries.extend(columns.iter_mut().filter_map(|c| Summary::of(c)));
+        }
+        totals
+            .features
+            .push((name.into(), feature.clone(), summaries));
+    }
+    Ok(totals)
+}
+
+impl Totals {
+    /// Adds the statistics of a camera's sampled pixels.
+    pub fn add_pixels(&mut self, key: &str, pixels: &PixelCounts) {
+        if let Some(rgb) = pixels.summaries() {
+            self.images.push((key.into(), rgb, pixels.images));
+        }
+    }
+
+    /// Columns of state and action on which normalisation by quantiles divides
+    /// by zero.
+    pub fn warnings(&self) -> Vec<String> {
+        let mut warnings = Vec::new();
+        for (name, feature, summaries) in &self.features {
+            if name != "observation.state" && name != "action" {
+                continue;
+            }
+            let names = feature.names.iter().flatten();
+            let still: Vec<&str> = names
+                .zip(summaries)
+                .filter(|(_, s)| s.quantiles[0] == s.quantiles[4])
+                .map(|(name, _)| name.as_str())
+                .collect();
+            if !still.is_empty() {
+                warnings.push(format!(
+                    "{name}: q01 = q99 in {}; leave these out or normalise by mean and deviation",
+                    still.join(", ")
+                ));
+            }
+        }
+        warnings
+    }
+
+    /// As `meta/stats.json` holds them.
+    pub fn to_json(&self) -> Value {
+        let mut all = Map::new();
+        for (name, _, summaries) in &self.features {
+            let entry = entries(summaries, self.rows, |value| json!(value));
+            all.insert(name.clone(), entry);
+        }
+        for (key, rgb, images) in &self.images {
+            let entry = entries(rgb, *images, |value| json!([[value]]));
+            all.insert(key.clone(), entry);
+        }
+        Value::Object(all)
+    }
+}
+
+fn entries(summaries: &[Summary], count: u64, shape: impl Fn(f64) -> Value) -> Value {
+    let mut entry = Map::new();
+    for summary in summaries {
+        for (statistic, value) in summary.entries() {
+            let list = entry.entry(statistic).or_insert_with(|| json!([]));
+            if let Value::Array(list) = list {
+                list.push(shape(value));
+            }
+        }
+    }
+    entry.insert("count".into(), json!([count]));
+    Value::Object(entry)
+}

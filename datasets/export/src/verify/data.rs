@@ -1,0 +1,162 @@
+//! `data/`: one row per step.
+
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
+
+use arrow::array::RecordBatch;
+
+use super::meta::Meta;
+use super::{equal, invalid};
+use crate::error::ExportError;
+use crate::features;
+use crate::tables;
+use crate::timestamp::seconds_rounded_up;
+
+/// Smallest and largest value of each column of a feature.
+struct Range {
+    name: String,
+    least: Vec<f64>,
+    most: Vec<f64>,
+}
+
+/// Checks every row and adds the files read to `files`.
+pub(super) fn check(
+    dataset: &Path,
+    meta: &Meta,
+    files: &mut BTreeSet<PathBuf>,
+) -> Result<(), ExportError> {
+    let numeric = meta.info.features.iter().filter(|(_, f)| !f.is_video());
+    let mut ranges: Vec<Range> = numeric
+        .map(|(name, feature)| Range {
+            name: name.clone(),
+            least: vec![f64::INFINITY; feature.width()],
+            most: vec![f64::NEG_INFINITY; feature.width()],
+        })
+        .collect();
+    let mut rows = 0;
+    let last = meta.episodes.iter().map(|e| e.data_file).max().unwrap_or(0);
+    for n in 0..=last {
+        let relative = features::data_path(n);
+        let path = dataset.join(&relative);
+        files.insert(relative);
+        tables::read(
+            &path,
+            |_| true,
+            |batch| {
+                for range in &mut ranges {
+                    range.check(batch, &path)?;
+                }
+                equal(
+                    "number of columns",
+                    ranges.len(),
+                    batch.num_columns(),
+                    &path,
+                )?;
+                check_rows(batch, meta, n, rows, &path)?;
+                rows += batch.num_rows() as u64;
+                Ok(())
+            },
+        )?;
+    }
+    let path = dataset.join("data");
+    equal(
+        "rows of all data files",
+        meta.info.total_frames,
+        rows,
+        &path,
+    )?;
+    let path = dataset.join("meta/stats.json");
+    for Range { name, least, most } in &ranges {
+        bounds("min", name, least, &meta.stats[name]["min"], &path)?;
+        bounds("max", name, most, &meta.stats[name]["max"], &path)?;
+    }
+    Ok(())
+}
+
+/// Whether a stored bound is that of the data, but for the last digits, which
+/// decimal text may change.
+fn bounds(
+    statistic: &str,
+    name: &str,
+    data: &[f64],
+    stored: &[f64],
+    path: &Path,
+) -> Result<(), ExportError> {
+    let close = |(a, b): (&f64, &f64)| (a - b).abs() <= 1e-12 * a.abs().max(1.0);
+    if data.len() == stored.len() && data.iter().zip(stored).all(close) {
+        return Ok(());
+    }
+    Err(invalid(
+        format!("{statistic} of {name}: expected {data:?}, got {stored:?}"),
+        path,
+    ))
+}
+
+fn column(batch: &RecordBatch, name: &str, path: &Path) -> Result<Vec<f64>, ExportError> {
+    let array = batch.column_by_name(name);
+    array
+        .and_then(|array| tables::numbers(array.as_ref()))
+        .ok_or_else(|| {
+            invalid(
+                format!("expected a numeric column {name} without nulls"),
+                path,
+            )
+        })
+}
+
+impl Range {
+    fn check(&mut self, batch: &RecordBatch, path: &Path) -> Result<(), ExportError> {
+        let Self { name, least, most } = self;
+        let values = column(batch, name, path)?;
+        let width = least.len();
+        equal(
+            format!("values of {name}"),
+            width * batch.num_rows(),
+            values.len(),
+            path,
+        )?;
+        for (at, &value) in values.iter().enumerate() {
+            if !value.is_finite() {
+                return Err(invalid(
+                    format!("{name} is not finite in row {} of the file", at / width),
+                    path,
+                ));
+            }
+            least[at % width] = least[at % width].min(value);
+            most[at % width] = most[at % width].max(value);
+        }
+        Ok(())
+    }
+}
+
+/// Checks the columns that every dataset has, for rows from `first` on.
+fn check_rows(
+    batch: &RecordBatch,
+    meta: &Meta,
+    file: u64,
+    first: u64,
+    path: &Path,
+) -> Result<(), ExportError> {
+    let [time, step, episode, index, task] =
+        features::STANDARD.map(|(name, _)| column(batch, name, path));
+    let (time, step, episode, index, task) = (time?, step?, episode?, index?, task?);
+    for at in 0..batch.num_rows() {
+        let row = first + at as u64;
+        // Episodes lie one behind the other: the first that ends after the row.
+        let number = meta.episodes.partition_point(|episode| episode.to <= row);
+        let Some(expected) = meta.episodes.get(number) else {
+            return Err(invalid(format!("row {row} belongs to no episode"), path));
+        };
+        let k = row - expected.from;
+        let what = |column: &str| format!("{column} of row {row}");
+        equal(what("index"), row as f64, index[at], path)?;
+        equal(what("episode_index"), number as f64, episode[at], path)?;
+        equal(what("frame_index"), k as f64, step[at], path)?;
+        let exact = f64::from(seconds_rounded_up(k, meta.info.fps));
+        equal(what("timestamp"), exact, time[at], path)?;
+        let sentence = meta.tasks.get(task[at] as usize);
+        equal(what("task"), Some(&expected.task), sentence, path)?;
+        equal(what("data file"), expected.data_file, file, path)?;
+    }
+    Ok(())
+}

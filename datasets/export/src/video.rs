@@ -1,0 +1,279 @@
+//! One camera of one episode: recorded JPEGs in, a video with one packet per
+//! step out.
+//!
+//! `ffmpeg` decodes, scales and encodes in one child process, which is fed the
+//! recorded bytes; no pixel passes through this process but the small samples
+//! for the image statistics.
+//!
+//! Colours: a camera's JPEG is full-range with BT.601 coefficients (JFIF). The
+//! video is limited-range with BT.601 coefficients and says so. PyAV converts
+//! with BT.601 whatever the stream says, torchcodec with what the stream says:
+//! both then return the camera's colours; with BT.709 only one of them would.
+
+use std::io::{Read, Write};
+use std::path::{Path, PathBuf};
+use std::process::Stdio;
+
+use bytes::Bytes;
+
+use crate::error::ExportError;
+use crate::ffmpeg::{Encoder, Running, Tools, Track, probe, read_tail};
+use crate::fit::{Fit, Sampling};
+use crate::jpeg;
+use crate::model::CameraTrack;
+use crate::stats::PixelCounts;
+use crate::timestamp::ticks_per_second;
+
+/// What all cameras of an episode are encoded with.
+pub(crate) struct Job<'a> {
+    pub episode: &'a str,
+    pub fps: u32,
+    pub tools: &'a Tools,
+    pub encoder: &'a Encoder,
+    /// Asked size of the written images, pixels.
+    pub size: Option<(u32, u32)>,
+}
+
+/// The video of one camera and episode.
+pub(crate) struct Encoded {
+    pub path: PathBuf,
+    pub bytes: u64,
+    pub steps: u64,
+    pub parameters: String,
+    pub pixels: PixelCounts,
+}
+
+/// Encodes `track` into `out`, calling `on_image` after each image is fed.
+///
+/// Reads each image once, also where it repeats. The result is checked to have
+/// as many packets as steps, each at exactly its time.
+pub(crate) fn encode(
+    job: &Job<'_>,
+    track: &mut CameraTrack,
+    out: &Path,
+    mut on_image: impl FnMut(),
+) -> Result<Encoded, ExportError> {
+    let fit = Fit::new((track.width, track.height), job.size);
+    let steps = track.images.len() as u64;
+    let sampling = Sampling::new(steps, fit.size);
+    let mut command = job.tools.ffmpeg();
+    command
+        // Without these, a broken image would be repaired by guesswork.
+        .args(["-xerror", "-err_detect", "explode"])
+        .args([
+            "-f",
+            "mjpeg",
+            "-framerate",
+            &job.fps.to_string(),
+            "-i",
+            "pipe:0",
+        ])
+        .arg("-filter_complex")
+        .arg(format!(
+            "[0:v]{},split=2[video][sample];[sample]{}[small]",
+            fit.filter(),
+            sampling.filter(job.fps)
+        ))
+        .args(["-map", "[video]"])
+        .args(job.encoder.arguments())
+        .args(["-bitexact", "-video_track_timescale"])
+        .arg(ticks_per_second(job.fps).to_string())
+        .args(["-f", "mp4", "-y"])
+        .arg(out)
+        .args(["-map", "[small]", "-f", "rawvideo", "pipe:1"])
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped());
+    let mut running = job.tools.start(command)?;
+    let pipes = (
+        running.0.stdin.take(),
+        running.0.stdout.take(),
+        running.0.stderr.take(),
+    );
+    let (Some(mut stdin), Some(stdout), Some(stderr)) = pipes else {
+        unreachable!("the three pipes were asked for above");
+    };
+    let image_bytes = sampling.width as usize * sampling.height as usize * 3;
+    let (fed, pixels, said) = std::thread::scope(|scope| {
+        let pixels = scope.spawn(move || count_pixels(stdout, image_bytes));
+        let said = scope.spawn(move || read_tail(stderr));
+        let fed = feed(job, track, |bytes| {
+            on_image();
+            stdin.write_all(bytes)
+        });
+        drop(stdin);
+        if fed.is_err() {
+            // The readers below end with the child.
+            let _ = running.0.kill();
+        }
+        (fed, pixels.join(), said.join().unwrap_or_default())
+    });
+    let status = wait(&mut running, out)?;
+    fed?;
+    if !status.success() {
+        return Err(explain(job, track, || ExportError::ToolFailed {
+            tool: "ffmpeg",
+            doing: "encoding a video",
+            status: status.to_string(),
+            stderr: said,
+            path: out.into(),
+        }));
+    }
+    let written = probe(job.tools, out)?;
+    check(job, track, &written, &fit, out)?;
+    Ok(Encoded {
+        path: out.into(),
+        bytes: std::fs::metadata(out)
+            .map_err(ExportError::io("read the size of a video", out))?
+            .len(),
+        steps,
+        parameters: written.parameters,
+        pixels: pixels.unwrap_or_default(),
+    })
+}
+
+fn wait(running: &mut Running, out: &Path) -> Result<std::process::ExitStatus, ExportError> {
+    running
+        .0
+        .wait()
+        .map_err(ExportError::io("wait for ffmpeg", out))
+}
+
+fn count_pixels(mut from: impl Read, image_bytes: usize) -> PixelCounts {
+    let mut pixels = PixelCounts::default();
+    let mut image = vec![0; image_bytes];
+    while from.read_exact(&mut image).is_ok() {
+        pixels.add_image(&image);
+    }
+    pixels
+}
+
+/// Reads, checks and passes on the image of every step. Ends early without an
+/// error when the receiver has gone: its exit status tells why.
+fn feed(
+    job: &Job<'_>,
+    track: &mut CameraTrack,
+    mut take: impl FnMut(&[u8]) -> std::io::Result<()>,
+) -> Result<(), ExportError> {
+    let mut last: Option<(usize, Bytes)> = None;
+    for (step, &image) in track.images.iter().enumerate() {
+        let bytes = match last.take() {
+            Some((index, bytes)) if index == image => bytes,
+            _ => {
+                let bytes = track.source.read(image)?;
+                let size = jpeg::size(&bytes).and_then(|size| {
+                    let expected = (track.width, track.height);
+                    if size == expected {
+                        return Ok(());
+                    }
+                    Err(format!(
+                        "expected {}x{} pixels, got {}x{}",
+                        expected.0, expected.1, size.0, size.1
+                    ))
+                });
+                size.map_err(|what| bad_image(job, &track.name, step, image, what))?;
+                bytes
+            }
+        };
+        if take(&bytes).is_err() {
+            break;
+        }
+        last = Some((image, bytes));
+    }
+    Ok(())
+}
+
+fn bad_image(job: &Job<'_>, camera: &str, step: usize, image: usize, what: String) -> ExportError {
+    ExportError::Image {
+        episode: job.episode.into(),
+        camera: camera.into(),
+        step,
+        image,
+        what,
+    }
+}
+
+/// Finds the images that do not decode, by decoding all of them once more;
+/// `otherwise` when all of them do.
+fn explain(
+    job: &Job<'_>,
+    track: &mut CameraTrack,
+    otherwise: impl FnOnce() -> ExportError,
+) -> ExportError {
+    let mut command = job.tools.ffmpeg();
+    command
+        .args(["-err_detect", "explode", "-f", "mjpeg", "-framerate"])
+        .args([&job.fps.to_string(), "-i", "pipe:0"])
+        // Prints the time of each image that decodes, in steps.
+        .args(["-vf", "scale=16:16", "-f", "framecrc", "pipe:1"])
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::null());
+    let Ok(mut running) = job.tools.start(command) else {
+        return otherwise();
+    };
+    let (Some(mut stdin), Some(mut stdout)) = (running.0.stdin.take(), running.0.stdout.take())
+    else {
+        return otherwise();
+    };
+    let lines = std::thread::scope(|scope| {
+        let lines = scope.spawn(move || {
+            let mut text = String::new();
+            stdout.read_to_string(&mut text).map(|_| text)
+        });
+        let fed = feed(job, track, |bytes| stdin.write_all(bytes));
+        drop(stdin);
+        lines.join().ok()?.ok().filter(|_| fed.is_ok())
+    });
+    let Some(lines) = lines else {
+        return otherwise();
+    };
+    let decoded: Vec<usize> = lines
+        .lines()
+        .filter(|line| !line.starts_with('#'))
+        .filter_map(|line| line.split(',').nth(2)?.trim().parse().ok())
+        .collect();
+    let broken: Vec<usize> = (0..track.images.len())
+        .filter(|step| decoded.binary_search(step).is_err())
+        .collect();
+    match broken[..] {
+        [first, ..] if !decoded.is_empty() => bad_image(
+            job,
+            &track.name,
+            first,
+            track.images[first],
+            format!(
+                "broken JPEG data; {} of {} steps do not decode",
+                broken.len(),
+                track.images.len()
+            ),
+        ),
+        _ => otherwise(),
+    }
+}
+
+fn check(
+    job: &Job<'_>,
+    track: &CameraTrack,
+    written: &Track,
+    fit: &Fit,
+    out: &Path,
+) -> Result<(), ExportError> {
+    let what = if (written.width, written.height) != fit.size {
+        Err(format!(
+            "expected {}x{} pixels, got {}x{}",
+            fit.size.0, fit.size.1, written.width, written.height
+        ))
+    } else if written.keyframes.first() != Some(&true) {
+        Err("expected a keyframe first, got none".into())
+    } else {
+        written.check_grid(track.images.len() as u64, job.fps)
+    };
+    what.map_err(|what| ExportError::Invalid {
+        what: format!(
+            "video of episode {}, camera {}: {what}",
+            job.episode, track.name
+        ),
+        path: out.into(),
+    })
+}

@@ -1,0 +1,151 @@
+//! Synthetic episodes: `ffmpeg`'s moving test picture as recorded JPEGs, and
+//! smooth motion as values.
+
+// Each test program uses another part of it.
+#![allow(dead_code)]
+
+use std::path::Path;
+use std::process::{Command, Stdio};
+
+use bytes::Bytes;
+use dexumi_export::{CameraTrack, ExportError, Extra, ExtraValues, ImageSource, Matrix, Resampled};
+
+/// JPEGs in memory.
+pub struct Images(pub Vec<Bytes>);
+
+impl ImageSource for Images {
+    fn read(&mut self, index: usize) -> Result<Bytes, ExportError> {
+        self.0
+            .get(index)
+            .cloned()
+            .ok_or_else(|| ExportError::Episode {
+                episode: "synthetic".into(),
+                what: format!("image {index} of {}", self.0.len()),
+            })
+    }
+}
+
+/// Whether `ffmpeg` and `ffprobe` can be started; says so where not.
+#[must_use]
+pub fn ffmpeg_is_installed() -> bool {
+    let there = ["ffmpeg", "ffprobe"].iter().all(|tool| {
+        let mut command = Command::new(tool);
+        command.arg("-version").stdout(Stdio::null());
+        command.status().is_ok_and(|status| status.success())
+    });
+    if !there {
+        eprintln!("skipped: ffmpeg and ffprobe are not installed (apt install ffmpeg)");
+    }
+    there
+}
+
+/// `count` JPEGs of a moving picture with noise, `width` x `height` pixels.
+pub fn jpegs(picture: &str, count: usize, (width, height): (u32, u32)) -> Vec<Bytes> {
+    let filter =
+        format!("{picture}=size={width}x{height}:rate=30,noise=alls=6:allf=t,format=yuvj422p");
+    split(&run(Command::new("ffmpeg")
+        .args(["-v", "error", "-f", "lavfi", "-i", &filter])
+        .args([
+            "-frames:v",
+            &count.to_string(),
+            "-q:v",
+            "3",
+            "-f",
+            "mjpeg",
+            "pipe:1",
+        ])))
+}
+
+/// The output of a command that must succeed.
+pub fn run(command: &mut Command) -> Vec<u8> {
+    let output = command.stdin(Stdio::null()).output().expect("cannot start");
+    let errors = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{command:?}: {errors}");
+    output.stdout
+}
+
+/// Cuts a stream of JPEGs without thumbnails at their end markers.
+fn split(stream: &[u8]) -> Vec<Bytes> {
+    let mut images = Vec::new();
+    let mut start = 0;
+    for end in 2..=stream.len() {
+        if stream[end - 2..end] == [0xFF, 0xD9] {
+            images.push(Bytes::copy_from_slice(&stream[start..end]));
+            start = end;
+        }
+    }
+    images
+}
+
+/// An episode of `steps` steps at 30 a second with the given cameras, each a
+/// name, its size and its JPEGs; a camera with fewer JPEGs than steps is shown
+/// slower, images repeating.
+pub fn episode(number: u32, steps: usize, cameras: &[(&str, (u32, u32), &[Bytes])]) -> Resampled {
+    let names = ["wrist_x_m", "wrist_y_m", "thumb_rad"];
+    let motion = |ahead: usize| Matrix {
+        names: names.map(String::from).into(),
+        values: (0..steps)
+            .flat_map(|k| {
+                let t = (k + ahead) as f32 / 30.0 + number as f32;
+                [0.1 * t.sin(), 0.2 * t.cos(), (0.7 * t).sin()]
+            })
+            .collect(),
+    };
+    let extra = |name: &str, names: &[&str], values| Extra {
+        name: name.into(),
+        names: names.iter().map(|&n| n.into()).collect(),
+        values,
+    };
+    let tracks = cameras
+        .iter()
+        .map(|&(name, (width, height), images)| CameraTrack {
+            name: name.into(),
+            width,
+            height,
+            images: (0..steps).map(|k| k * images.len() / steps).collect(),
+            source: Box::new(Images(images.to_vec())),
+        });
+    let times = (0..steps).map(|k| k as f64 / 30.0 + 1e-4 * (k % 7) as f64);
+    let valid = (0..2 * steps).map(|k| k % 5 != 0).collect();
+    Resampled {
+        episode_id: format!("episode-{number}"),
+        task: ["pick up the cup", "open the drawer"][number as usize % 2].into(),
+        fps: 30,
+        robot_type: "xhand_right".into(),
+        state: motion(0),
+        action: motion(1),
+        extras: vec![
+            extra(
+                "capture_time",
+                &["head_s"],
+                ExtraValues::F64(times.collect()),
+            ),
+            extra("valid", &["left", "right"], ExtraValues::Bool(valid)),
+            extra(
+                "subtask",
+                &["index"],
+                ExtraValues::I64((0..steps as i64).map(|k| k / 20).collect()),
+            ),
+        ],
+        cameras: tracks.collect(),
+    }
+}
+
+/// Every file under `folder`, relative to it, sorted.
+pub fn listing(folder: &Path) -> Vec<String> {
+    let mut found = Vec::new();
+    let mut folders = vec![folder.to_path_buf()];
+    while let Some(next) = folders.pop() {
+        for entry in std::fs::read_dir(&next).unwrap() {
+            let path = entry.unwrap().path();
+            if path.is_dir() {
+                folders.push(path);
+            } else {
+                let relative = path.strip_prefix(folder).unwrap();
+                found.push(relative.to_string_lossy().into_owned());
+            }
+        }
+    }
+    found.sort();
+    found
+}
