@@ -1,1 +1,3 @@
+//! The real binary from the outside, faults, files, architecture.
 
+mod architecture;

@@ -1,1 +1,21 @@
-//! Device drivers, byte-level emulators and the recording session
+//! Device drivers, byte-level emulators and the recording session.
+//!
+//! ```text
+//! device thread: read → stamp → frame → bounded queue ─┐
+//! device thread: …                                    ─┼─▶ one writer thread ─▶ MCAP
+//! device thread: …                                    ─┘     clock fits, ledger
+//! ```
+//!
+//! Times, units and axes are those of [`dexumi_episode`].
+
+pub mod driver;
+#[allow(missing_docs)]
+pub mod emulate;
+mod error;
+mod record;
+
+pub use driver::{DRIVERS, Driver};
+pub use error::CaptureError;
+pub use record::{
+    EpisodePlan, EpisodeReport, Ended, Recorder, RecorderOptions, RecorderState, Status, StreamStatus,
+};

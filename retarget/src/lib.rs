@@ -5,7 +5,7 @@
 //! - [`JointMap`]: exoskeleton joint angles, joint for joint, within limits and speed;
 //! - [`KeypointSolver`]: 21 hand keypoints, by projected damped Gauss-Newton;
 //!
-//! and [`WristMap`] places it in the world. [`Kinematics`] says where its parts are.
+//! and [`WristMap`] places it in the world; [`retarget_episode`] does both for a recording. [`Kinematics`] says where its parts are.
 //!
 //! # Conventions
 //!
@@ -18,6 +18,7 @@
 //! - Input that is not finite never reaches an answer: the previous one is held, or none is given,
 //!   and a flag says so. Answers are always finite and inside the limits.
 
+mod episode;
 mod exo_map;
 mod hand;
 mod hand_file;
@@ -28,6 +29,9 @@ mod npy;
 mod solver;
 mod wrist;
 
+pub use episode::{
+    Derivation, RetargetReport, derived_path, effector_topic, joints_topic, retarget_episode,
+};
 pub use exo_map::{
     CLIPPED_LIMIT, CLIPPED_VELOCITY, JointMap, LONGEST_STEP_S, MapCounts, NO_ANSWER_YET,
     NON_FINITE_HELD, Step,

@@ -232,17 +232,18 @@ fn capture_times(episode: &Episode, calibration: Option<&Calibration>, stream: &
         let samples: Vec<_> = stamps
             .iter()
             .map(|stamp| {
-                let device = stamp.device_time().expect("checked above");
+                let device = stamp.sent_time().expect("checked above");
                 (device, stamp.host_time(), stamp.suspect & suspect::TICKS == 0)
             })
             .collect();
         let segments = fit_recording(clock.model, &anchors, &samples);
         if !segments.is_empty() {
             let mut at = 0;
-            let capture = samples
+            let capture = stamps
                 .iter()
                 .enumerate()
-                .map(|(index, &(device, _, _))| {
+                .map(|(index, stamp)| {
+                    let device = stamp.device_time().expect("checked above");
                     while segments.get(at + 1).is_some_and(|next| next.first <= index) {
                         at += 1;
                     }

@@ -78,13 +78,16 @@ pub struct Latency {
     pub source: String,
 }
 
+/// Sensor noise at the end of the calibrated span is no exceedance.
+const OUTSIDE_RAD: f64 = 0.01;
+
 /// A joint angle out of the map.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct MappedAngle {
     /// [rad]
     pub joint_rad: f64,
-    /// The sensor was outside the calibrated span; the end of the map is given,
-    /// nothing is extrapolated.
+    /// The sensor was outside the calibrated span by more than 0.01 rad; the end
+    /// of the map is given, nothing is extrapolated.
     pub outside: bool,
 }
 
@@ -107,7 +110,7 @@ impl JointMap {
             + h * d0 * t * (1.0 - t) * (1.0 - t)
             + y1 * t * t * (3.0 - 2.0 * t)
             - h * d1 * t * t * (1.0 - t);
-        MappedAngle { joint_rad, outside: (x - clamped).abs() > 1e-9 }
+        MappedAngle { joint_rad, outside: (x - clamped).abs() > OUTSIDE_RAD }
     }
 
     /// Slope at a knot: weighted harmonic mean of its neighbours' secants,

@@ -108,6 +108,11 @@ impl Stamp {
         self.device_time_ns.map(DeviceTime::from_nanos)
     }
 
+    /// Time of sending on the device's own clock: what its clock is fitted on.
+    pub fn sent_time(&self) -> Option<DeviceTime> {
+        self.sent_time_ns.map(DeviceTime::from_nanos).or_else(|| self.device_time())
+    }
+
     /// Capture time as estimated while recording.
     pub fn timestamp(&self) -> SessionTime {
         SessionTime::from_nanos(self.timestamp_ns)
