@@ -8,7 +8,7 @@ mod synthetic;
 
 use std::time::Instant;
 
-use dexumi_export::{Codec, Options, format};
+use dexumi_export::{Codec, Options, Progress, format};
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     let mut arguments = std::env::args().skip(1);
@@ -38,7 +38,11 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     };
     let start = Instant::now();
     let write = format("lerobot_v3")?.write;
-    let report = write(&mut episodes, out.as_ref(), &options, &mut |_| {})?;
+    let report = write(&mut episodes, out.as_ref(), &options, &mut |progress| {
+        if !matches!(progress, Progress::Encoding { .. }) {
+            println!("{progress:?} after {:.2} s", start.elapsed().as_secs_f64());
+        }
+    })?;
     let seconds = start.elapsed().as_secs_f64();
     let images: u64 = report.cameras.iter().map(|camera| camera.images).sum();
     println!("{}", serde_json::to_string_pretty(&report)?);

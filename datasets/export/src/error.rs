@@ -51,6 +51,16 @@ pub enum ExportError {
         /// The first rejection, preceded by `"; first: "`, or nothing.
         first: String,
     },
+    /// The asked size of images cannot be encoded.
+    #[error(
+        "image size {width}x{height}: expected even numbers of pixels, at least 2x2, since chroma is stored for pairs of them"
+    )]
+    Size {
+        /// Width asked for, pixels.
+        width: u32,
+        /// Height asked for, pixels.
+        height: u32,
+    },
     /// The output folder is in use.
     #[error("output exists and is not an empty folder; name another or remove it first: {}", path.display())]
     OutputExists {

@@ -46,6 +46,11 @@ pub fn write(
     options: &Options,
     progress: &mut dyn FnMut(Progress),
 ) -> Result<Report, ExportError> {
+    if let Some((width, height)) = options.size
+        && (width < 2 || height < 2 || width % 2 == 1 || height % 2 == 1)
+    {
+        return Err(ExportError::Size { width, height });
+    }
     let tools = Tools::new(options);
     let encoder = Encoder::choose(options.codec, &tools)?;
     let staging = Staging::create(out)?;

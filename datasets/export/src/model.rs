@@ -40,6 +40,9 @@ pub struct Matrix {
 }
 
 /// A further feature, for example the true capture time of an image.
+///
+/// LeRobot's reader hands 64-bit floats out as 32-bit ones: give times relative
+/// to the episode or to the step, not since 1970.
 pub struct Extra {
     /// Name of the feature, without `/`.
     pub name: String,
@@ -99,7 +102,8 @@ pub trait ImageSource: Send {
     /// The whole JPEG at `index`, byte-exact as recorded.
     ///
     /// # Errors
-    /// When the image cannot be read.
+    /// [`ExportError::Image`] or [`ExportError::Episode`] where the recording is
+    /// at fault: the episode is left out. Any other error ends the export.
     fn read(&mut self, index: usize) -> Result<Bytes, ExportError>;
 }
 

@@ -8,7 +8,10 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 
 use bytes::Bytes;
-use dexumi_export::{CameraTrack, ExportError, Extra, ExtraValues, ImageSource, Matrix, Resampled};
+use dexumi_export::{
+    CameraTrack, Codec, ExportError, Extra, ExtraValues, ImageSource, Matrix, Options, Report,
+    Resampled, format,
+};
 
 /// JPEGs in memory.
 pub struct Images(pub Vec<Bytes>);
@@ -148,4 +151,39 @@ pub fn listing(folder: &Path) -> Vec<String> {
     }
     found.sort();
     found
+}
+
+/// Size of small images, pixels.
+pub const SMALL: (u32, u32) = (160, 120);
+
+/// H.264, which every ffmpeg has.
+pub fn options() -> Options {
+    Options {
+        codec: Codec::H264,
+        ..Options::default()
+    }
+}
+
+/// Writes a LeRobot v3 dataset.
+pub fn write(
+    episodes: impl IntoIterator<Item = Resampled>,
+    out: &Path,
+    options: &Options,
+) -> Result<Report, ExportError> {
+    let mut episodes = episodes.into_iter().map(Ok);
+    (format("lerobot_v3")?.write)(&mut episodes, out, options, &mut |_| {})
+}
+
+/// A temporary folder.
+pub fn folder() -> tempfile::TempDir {
+    tempfile::tempdir().unwrap()
+}
+
+/// Fails where a folder holds anything but the names given.
+pub fn assert_holds(folder: &Path, names: &[&str]) {
+    let found: Vec<_> = std::fs::read_dir(folder)
+        .unwrap()
+        .map(|e| e.unwrap().file_name().into_string().unwrap())
+        .collect();
+    assert_eq!(found, names);
 }
