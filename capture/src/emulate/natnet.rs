@@ -141,6 +141,7 @@ pub(super) fn publish(mut device: Device, server: &Server) {
     let period_ns = device.clock.host_s(1.0 / RATE_HZ) * 1e9;
     let phase_ns = device.random.between(0.0, period_ns);
     let nanos = |s: f64| (s * 1e9) as i64;
+    let mut plugged = true;
     for number in 0_u32.. {
         let t_ns = shared.start_ns + (phase_ns + f64::from(number) * period_ns) as i64;
         let world_from_wrist = shared.scene.world_from_wrist(shared.scene_s(t_ns));
@@ -189,7 +190,12 @@ pub(super) fn publish(mut device: Device, server: &Server) {
         };
         let late_us = (HostTime::now().nanos() - due_ns) as f64 * 1e-3;
         // An unplugged network takes what is sent and delivers nothing.
-        let plugged = shared.unplugged(&stream, due_ns).is_none();
+        let was_plugged = plugged;
+        plugged = shared.unplugged(&stream, due_ns).is_none();
+        if plugged != was_plugged {
+            let what = if plugged { "plug" } else { "unplug" };
+            shared.truth.event(&stream, what, 1);
+        }
         let fate = match (
             plugged && server.send_to_all(&packet) > 0,
             damaged.is_some(),

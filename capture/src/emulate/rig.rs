@@ -78,8 +78,8 @@ pub(super) fn serial(stream: &str, link: &Path) -> Device {
         false => ("dexumi_xhand_encoders", xhand_encoders::PACKET_BYTES),
     };
     let source = format!("{bytes} bytes of 10 bits at 921600 baud");
-    // To the 10 µs that the source can vouch for.
-    let min_delay_s = (exo::wire_s(bytes) * 1e6).floor() * 1e-6;
+    // In whole microseconds, for the reader of the file.
+    let min_delay_s = (exo::wire_s(bytes) * 1e6).round() / 1e6;
     let address = link.to_string_lossy().into_owned();
     Device {
         baud: Some(921_600),

@@ -180,7 +180,7 @@ fn unplugged_devices_are_gone_and_come_back() {
         .iter()
         .map(|event| (&event.stream[..], &event.what[..]))
         .collect();
-    for stream in [ENCODERS, "/camera/head/image"] {
+    for stream in [ENCODERS, TRACKER, "/camera/head/image"] {
         assert!(
             events.contains(&(stream, "unplug")) && events.contains(&(stream, "plug")),
             "{events:?}"
