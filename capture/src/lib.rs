@@ -9,7 +9,6 @@
 //! Times, units and axes are those of [`dexumi_episode`].
 
 pub mod driver;
-#[allow(missing_docs)]
 pub mod emulate;
 mod error;
 mod record;

@@ -359,7 +359,8 @@ impl Source for CameraSource {
             arrival: meta.arrival,
             device: meta.timestamp_ns.map(DeviceTime::from_nanos),
             sent: None,
-            ticks: meta.timestamp_ns.map(|nanos| nanos as u64),
+            // Microseconds, as the header carries them.
+            ticks: meta.timestamp_ns.map(|nanos| (nanos / 1000) as u64),
             sequence: self.sequence,
             suspect: 0,
             data: Data::Image(buffer.buffer_bytes()),

@@ -297,6 +297,8 @@ struct NatNetSource {
     info: ServerInfo,
     body: Option<i32>,
     last_number: Option<i32>,
+    /// Packets that could not be read since then: they are not missing besides.
+    unread: u64,
     last_alive: Instant,
     last_data: Instant,
     buffer: Vec<u8>,
@@ -360,6 +362,7 @@ fn open(device: &Device) -> Result<Box<dyn Source>, CaptureError> {
         info,
         body: device.rigid_body,
         last_number: None,
+        unread: 0,
         last_alive: Instant::now(),
         last_data: Instant::now(),
         buffer,
@@ -379,20 +382,24 @@ impl NatNetSource {
             Some(FRAME) => {}
             Some(_) => return,
             None => {
+                self.unread += 1;
                 out.push(Item::Lost { kind: "corrupt", count: 1, at: arrival });
                 return;
             }
         }
         let version = (self.info.natnet[0], self.info.natnet[1]);
         let Some(frame) = decode_frame(bytes, version) else {
+            self.unread += 1;
             out.push(Item::Lost { kind: "corrupt", count: 1, at: arrival });
             return;
         };
         self.last_data = Instant::now();
         let step = self.last_number.map_or(1, |last| frame.number.wrapping_sub(last));
         // A server that starts anew counts from 0 again; that is no loss.
+        let unread = std::mem::take(&mut self.unread);
         if (2..10_000).contains(&step) {
-            out.push(Item::Missing { count: step as u64 - 1, at: arrival });
+            let count = (step as u64 - 1).saturating_sub(unread);
+            out.push(Item::Missing { count, at: arrival });
         }
         if step <= 0 && step > -10_000 {
             out.push(Item::Lost { kind: "repeated", count: 1, at: arrival });

@@ -98,8 +98,9 @@ impl<F: Framer> Source for SerialSource<F> {
 #[derive(Debug)]
 pub struct PacketSearch {
     buffer: Vec<u8>,
-    /// Bytes skipped since the last good packet.
+    /// Bytes skipped since the last good packet, and headers among them.
     skipped: usize,
+    headers: usize,
     header: &'static [u8],
     length: usize,
 }
@@ -121,7 +122,7 @@ pub enum Found {
 impl PacketSearch {
     /// For packets of `length` bytes that start with `header`.
     pub fn new(header: &'static [u8], length: usize) -> Self {
-        Self { buffer: Vec::with_capacity(8 * length), skipped: 0, header, length }
+        Self { buffer: Vec::with_capacity(8 * length), skipped: 0, headers: 0, header, length }
     }
 
     /// Takes bytes and hands what they complete to `found`.
@@ -137,6 +138,7 @@ impl PacketSearch {
                 found(Found::Packet(self.buffer[at..at + self.length].to_vec()));
                 at += self.length;
             } else {
+                self.headers += usize::from(candidate.starts_with(self.header));
                 at += 1;
                 self.skipped += 1;
             }
@@ -144,12 +146,20 @@ impl PacketSearch {
         self.buffer.drain(..at);
     }
 
-    /// A damaged packet has its length, give or take a byte; noise between
-    /// packets is shorter.
+    /// How many damaged packets were skipped. A damaged packet has its length,
+    /// give or take a byte, and most often still its header; noise has neither.
     fn take_skipped(&mut self) -> Found {
         let bytes = std::mem::take(&mut self.skipped);
-        let slack = (self.length / 16).max(1);
-        Found::Skipped { bytes, packets: ((bytes + slack) / self.length) as u64 }
+        let headers = std::mem::take(&mut self.headers);
+        let packets = if self.length >= 32 {
+            // Long packets: noise between them is shorter, headers within them
+            // are possible.
+            (bytes + self.length / 16) / self.length
+        } else {
+            let rest = bytes.saturating_sub(headers * self.length);
+            headers + usize::from(rest.abs_diff(self.length) <= 1)
+        };
+        Found::Skipped { bytes, packets: packets as u64 }
     }
 
     /// What was skipped so far, when no further packet may come.

@@ -37,7 +37,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         ..Options::default()
     };
     let start = Instant::now();
-    let write = format("lerobot_v3")?.write;
+    let write = format("lerobot-v3")?.write;
     let report = write(&mut episodes, out.as_ref(), &options, &mut |progress| {
         if !matches!(progress, Progress::Encoding { .. }) {
             println!("{progress:?} after {:.2} s", start.elapsed().as_secs_f64());

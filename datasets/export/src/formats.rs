@@ -58,7 +58,7 @@ mod tests {
         let error = format("lerobot").err().map(|e| e.to_string());
         assert_eq!(
             error.as_deref(),
-            Some(r#"unknown export format "lerobot"; known: lerobot_v3"#)
+            Some(r#"unknown export format "lerobot"; known: lerobot-v3"#)
         );
     }
 

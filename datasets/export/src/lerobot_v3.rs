@@ -28,7 +28,7 @@ use crate::verify;
 use crate::video::{Encoded, Job};
 
 /// Name of the format.
-pub const NAME: &str = "lerobot_v3";
+pub const NAME: &str = "lerobot-v3";
 
 /// Writes `episodes` as a LeRobotDataset v3.0 into the folder `out`, which
 /// must not exist or be empty.

@@ -9,7 +9,7 @@
 //! # fn main() -> Result<(), dexumi_export::ExportError> {
 //! let mut episodes = std::iter::empty::<Result<Resampled, _>>();
 //! let out = std::path::Path::new("dataset");
-//! let write = format("lerobot_v3")?.write;
+//! let write = format("lerobot-v3")?.write;
 //! let report = write(&mut episodes, out, &Options::default(), &mut |_| {})?;
 //! println!("{} rows", report.rows);
 //! # Ok(())

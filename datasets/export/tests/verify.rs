@@ -225,7 +225,7 @@ fn every_broken_dataset_is_refused_for_its_reason() {
         codec: Codec::H264,
         ..Options::default()
     };
-    let write = format("lerobot_v3").unwrap().write;
+    let write = format("lerobot-v3").unwrap().write;
     write(&mut episodes, &good, &options, &mut |_| {}).unwrap();
     assert_eq!(verify(&good, &options).unwrap().rows, 60);
 

@@ -235,7 +235,7 @@ fn progress_reaches_the_number_of_images() {
     let cameras = [("a", SMALL, &images[..]), ("b", SMALL, &images[..])];
     let mut seen = Vec::new();
     let mut episodes = [Ok(episode(0, 40, &cameras))].into_iter();
-    let write = format("lerobot_v3").unwrap().write;
+    let write = format("lerobot-v3").unwrap().write;
     write(
         &mut episodes,
         &temporary.path().join("d"),

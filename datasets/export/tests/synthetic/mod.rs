@@ -171,7 +171,7 @@ pub fn write(
     options: &Options,
 ) -> Result<Report, ExportError> {
     let mut episodes = episodes.into_iter().map(Ok);
-    (format("lerobot_v3")?.write)(&mut episodes, out, options, &mut |_| {})
+    (format("lerobot-v3")?.write)(&mut episodes, out, options, &mut |_| {})
 }
 
 /// A temporary folder.

@@ -1,0 +1,146 @@
+//! `dexumi info`: what an episode holds.
+
+use std::{collections::BTreeMap, path::{Path, PathBuf}};
+
+use anyhow::Result;
+use clap::Args;
+use dexumi_episode::{
+    ClockFit, Delta, Episode, EpisodeInfo, Ledger, Notes, Recovered, time::SessionTime,
+};
+use serde::Serialize;
+
+use super::{all_episodes, print_json};
+use crate::{Exit, terminal};
+
+/// What is in an episode: streams, losses, clocks.
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:\n  dexumi info session\n  dexumi info session/episode_0000.mcap --json")]
+pub struct Info {
+    /// Episodes or session folders.
+    #[arg(required = true, value_name = "PATH")]
+    paths: Vec<PathBuf>,
+    /// For machines.
+    #[arg(long)]
+    json: bool,
+}
+
+#[derive(Serialize)]
+struct Topic {
+    schema: String,
+    messages: u64,
+}
+
+#[derive(Serialize)]
+struct Report {
+    path: PathBuf,
+    bytes: u64,
+    episode: EpisodeInfo,
+    start: String,
+    duration_s: f64,
+    calibrated: Vec<String>,
+    recovered: Option<Recovered>,
+    ledger: Ledger,
+    balances: bool,
+    clocks: BTreeMap<String, Option<ClockFit>>,
+    topics: BTreeMap<String, Topic>,
+    notes: Notes,
+}
+
+fn report(path: &Path) -> Result<Report> {
+    let episode = Episode::open(path)?;
+    let unix_s = |time: SessionTime| time.nanos().div_euclid(1_000_000_000);
+    Ok(Report {
+        path: path.to_owned(),
+        bytes: episode.file.size(),
+        start: terminal::rfc3339(unix_s(episode.interval.0)),
+        duration_s: episode.duration_s(),
+        calibrated: episode
+            .calibration
+            .iter()
+            .flat_map(|calibration| calibration.joints.keys().cloned())
+            .collect(),
+        recovered: episode.recovered.clone(),
+        balances: episode.ledger.values().all(dexumi_episode::StreamLedger::balances),
+        ledger: episode.ledger.clone(),
+        clocks: episode
+            .clocks
+            .iter()
+            .map(|(name, clock)| (name.clone(), clock.fit.clone()))
+            .collect(),
+        topics: episode
+            .file
+            .topics()
+            .into_iter()
+            .map(|(name, (schema, messages))| (name, Topic { schema, messages }))
+            .collect(),
+        notes: Notes::load(path)?,
+        episode: episode.info,
+    })
+}
+
+impl Info {
+    /// Looks.
+    pub fn run(self) -> Result<Exit> {
+        let reports =
+            all_episodes(&self.paths)?.iter().map(|path| report(path)).collect::<Result<Vec<_>>>()?;
+        if self.json {
+            print_json(&reports)?;
+        } else {
+            reports.iter().for_each(print);
+        }
+        let lossy = reports.iter().any(|report| {
+            report.recovered.is_some() || report.ledger.values().any(|ledger| !ledger.is_clean())
+        });
+        Ok(if lossy { Exit::Lossy } else { Exit::Done })
+    }
+}
+
+fn print(report: &Report) {
+    let info = &report.episode;
+    println!("{}", report.path.display());
+    println!("  task      {}", if info.task.is_empty() { "(none)" } else { &info.task });
+    println!("  id        {}", info.id);
+    println!("  recorded  {}, {:.3} s, {}", report.start, report.duration_s, terminal::bytes(report.bytes));
+    println!("  rig       {}, hand {}, by {}", info.rig, info.hand, info.software);
+    let calibrated = match report.calibrated[..] {
+        [] => "no joints".to_owned(),
+        _ => format!("joints of {}", report.calibrated.join(", ")),
+    };
+    println!("  calibrated {calibrated}");
+    if let Some(recovered) = &report.recovered {
+        println!(
+            "  RECOVERED from {}: it ends at its last whole chunk, {} were cut; the ledger is the last on disk",
+            recovered.from,
+            terminal::bytes(recovered.bytes_cut)
+        );
+    }
+    println!(
+        "  {:28} {:>9} {:>9} {:>7} {:>8} {:>8}  {:10} {:>9} {:>10}",
+        "stream", "received", "written", "lost", "suspect", "missing", "clock", "skew ppm", "jitter ms"
+    );
+    for (stream, ledger) in &report.ledger {
+        let fit = report.clocks.get(stream).and_then(Option::as_ref);
+        let (state, skew, jitter) = match fit {
+            Some(fit) => (
+                fit.state.name(),
+                format!("{:.1}", fit.skew_ppm),
+                format!("{:.3}", Delta::from_nanos(fit.residual_p95_ns).secs_f64() * 1e3),
+            ),
+            None => ("arrival", "-".to_owned(), "-".to_owned()),
+        };
+        println!(
+            "  {stream:28} {:>9} {:>9} {:>7} {:>8} {:>8}  {state:10} {skew:>9} {jitter:>10}",
+            ledger.received,
+            ledger.written,
+            ledger.lost(),
+            ledger.suspect,
+            ledger.missing,
+        );
+        for (kind, count) in &ledger.losses {
+            println!("    {count} {kind}");
+        }
+    }
+    if !report.balances {
+        println!("  ledger does not balance: it was written before the last samples");
+    }
+}

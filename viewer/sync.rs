@@ -1,0 +1,161 @@
+//! How far recorded values and times are from the truth of an emulated rig.
+
+use std::collections::{BTreeMap, HashMap};
+
+use anyhow::{Context, Result};
+use dexumi_capture::emulate::{mark, truth::{Fate, Truth}};
+use dexumi_episode::{Delta, HostTime, SessionTime, StreamKind, align::stamped};
+use serde::Serialize;
+
+use crate::{command::Aligned, picture};
+
+/// Distribution of an error.
+#[derive(Debug, Clone, Serialize)]
+pub struct SyncError {
+    /// Samples compared.
+    pub samples: u64,
+    /// Recorded samples that have no counterpart in the truth.
+    pub unmatched: u64,
+    /// Mean, with sign [s].
+    pub mean_s: f64,
+    /// Median of the absolute value [s].
+    pub p50_s: f64,
+    /// 95th percentile of the absolute value [s].
+    pub p95_s: f64,
+    /// Largest absolute value [s].
+    pub max_s: f64,
+    /// What is promised at the 95th percentile [s].
+    pub limit_s: f64,
+    /// All errors with their sign, in order of time [s], for plots.
+    #[serde(skip)]
+    pub errors_s: Vec<f64>,
+}
+
+impl SyncError {
+    fn of(errors_s: Vec<f64>, unmatched: u64, limit_s: f64) -> Self {
+        let mut absolute: Vec<f64> = errors_s.iter().map(|error| error.abs()).collect();
+        absolute.sort_by(f64::total_cmp);
+        let quantile = |q: f64| {
+            let last = absolute.len().saturating_sub(1);
+            absolute.get((last as f64 * q).ceil() as usize).copied().unwrap_or(f64::NAN)
+        };
+        Self {
+            samples: errors_s.len() as u64,
+            unmatched,
+            mean_s: errors_s.iter().sum::<f64>() / errors_s.len().max(1) as f64,
+            p50_s: quantile(0.5),
+            p95_s: quantile(0.95),
+            max_s: quantile(1.0),
+            limit_s,
+            errors_s,
+        }
+    }
+
+    /// Whether the promise holds.
+    pub fn holds(&self) -> bool {
+        self.samples > 0 && self.p95_s <= self.limit_s
+    }
+}
+
+/// An episode against the truth.
+#[derive(Debug, Clone, Serialize)]
+pub struct TruthReport {
+    /// Capture-time error by stream.
+    pub sync: BTreeMap<String, SyncError>,
+    /// Root mean square over all joints and samples of recovered minus true
+    /// angle, at the true times [rad].
+    pub joint_rms_rad: f64,
+    /// The same for each joint, by name.
+    pub joint_rms_by_joint_rad: BTreeMap<String, f64>,
+}
+
+/// What is promised for a stream at the 95th percentile [s].
+fn limit_s(stream: &str, has_clock: bool) -> f64 {
+    match StreamKind::of(stream) {
+        Some(StreamKind::Camera { .. }) if has_clock => 2e-3,
+        Some(StreamKind::Camera { .. }) => 3e-3,
+        _ => 1e-3,
+    }
+}
+
+/// Compares an aligned episode with the truth of the rig that it was recorded from.
+///
+/// # Errors
+/// The episode cannot be read.
+pub fn compare(aligned: &Aligned, truth: &Truth) -> Result<TruthReport> {
+    let episode = &aligned.episode;
+    let anchor = &episode.info.anchor;
+    let session = |t_ns: i64| anchor.to_session(HostTime::from_nanos(t_ns));
+    let mut by_ticks: HashMap<(&str, u64), Vec<i64>> = HashMap::new();
+    for sample in &truth.samples {
+        if let Some(ticks) = sample.device_ticks {
+            by_ticks.entry((&sample.stream, ticks)).or_default().push(sample.t_ns);
+        }
+    }
+    let mut sync = BTreeMap::new();
+    for device in &episode.rig.device {
+        let stream = device.stream.as_str();
+        let stamps = stamped(episode, aligned.calibration.as_ref(), stream)?;
+        let has_clock = stamps.iter().any(|(stamp, _)| stamp.device_time_ns.is_some());
+        let mut errors = Vec::with_capacity(stamps.len());
+        let mut unmatched = 0;
+        let images = if device.camera.is_some() { Some(episode.file.images(stream)?) } else { None };
+        for (index, (stamp, capture)) in stamps.iter().enumerate() {
+            // A suspect counter names no sample; nothing downstream uses it.
+            if stamp.suspect != 0 {
+                continue;
+            }
+            // An image says itself when it was taken; other samples are found
+            // by the counter that they carry.
+            let true_time = match &images {
+                Some(images) => {
+                    let image = episode.file.image(images, index)?;
+                    let (gray, width, height) = picture::gray(&image.data)?;
+                    mark::read(&gray, width as u32, height as u32)
+                        .map(|s| session(truth.header.host_start_ns) + Delta::from_secs_f64(s))
+                }
+                None => stamp.device_ticks.and_then(|ticks| {
+                    let candidates = by_ticks.get(&(stream, ticks))?;
+                    candidates.iter().map(|&t| session(t)).min_by_key(|&t| (t - *capture).abs())
+                }),
+            };
+            match true_time {
+                Some(time) if (time - *capture).abs() < Delta::from_millis(20_000) => {
+                    errors.push((*capture - time).secs_f64());
+                }
+                _ => unmatched += 1,
+            }
+        }
+        sync.insert(stream.to_owned(), SyncError::of(errors, unmatched, limit_s(stream, has_clock)));
+    }
+    let (joint_rms_rad, joint_rms_by_joint_rad) = joint_errors(aligned, truth, session)?;
+    Ok(TruthReport { sync, joint_rms_rad, joint_rms_by_joint_rad })
+}
+
+/// Recovered angle minus true angle, at the true time of each channel.
+fn joint_errors(
+    aligned: &Aligned,
+    truth: &Truth,
+    session: impl Fn(i64) -> SessionTime,
+) -> Result<(f64, BTreeMap<String, f64>)> {
+    let joints = aligned.timeline.joints.values().next().context("the episode has no joints")?;
+    let mut sums = vec![(0.0, 0_u64); joints.tracks.len()];
+    let encoders = truth.samples.iter().filter(|s| s.stream.ends_with("/encoders") && s.fate == Fate::Sent);
+    for sample in encoders {
+        for (joint, track) in joints.tracks.iter().enumerate() {
+            let offset = truth.header.scan_offsets_s.get(joint).copied().unwrap_or(0.0);
+            let time = session(sample.t_ns) + Delta::from_secs_f64(offset);
+            if let (Some(value), Some(&true_value)) =
+                (track.at(time, aligned.timeline.max_gap), sample.values.get(joint))
+            {
+                sums[joint].0 += (value - true_value).powi(2);
+                sums[joint].1 += 1;
+            }
+        }
+    }
+    let (sum, count) = sums.iter().fold((0.0, 0), |(s, n), (ds, dn)| (s + ds, n + dn));
+    let rms = |sum: f64, count: u64| (sum / count.max(1) as f64).sqrt();
+    let by_joint =
+        joints.names.iter().zip(&sums).map(|(name, &(s, n))| (name.clone(), rms(s, n))).collect();
+    Ok((if count == 0 { f64::NAN } else { rms(sum, count) }, by_joint))
+}
