@@ -1,0 +1,381 @@
+//! What the window shows and what its keys mean, from what the recorder tells.
+//! Nothing here draws, waits or looks at a clock: times are handed in, seconds on
+//! the window's own clock.
+
+use std::collections::BTreeMap;
+
+use dexumi_capture::{RecorderState, StreamStatus};
+
+use super::{
+    history::History,
+    words::{Expected, Severity, Verdict, count, stream_name, timer},
+};
+use crate::control::{Order, Published};
+
+/// A recorder that publishes 20 times a second is stuck after this [s].
+const STALE_AFTER_S: f64 = 1.5;
+/// How long a start may take before the keys work again [s] …
+const START_PATIENCE_S: f64 = 5.0;
+/// … and a stop, which waits for the disk.
+const STOP_PATIENCE_S: f64 = 30.0;
+/// A glove bounces: a second press within this is the first one [s].
+const BOUNCE_S: f64 = 0.35;
+/// Discard has to be pressed again within this [s].
+const CONFIRM_S: f64 = 3.0;
+/// How fast the rate that a device has done so far follows (per status).
+const LEARNING: f64 = 0.02;
+/// The first second of a stream does not fill the window in which it is counted.
+const STATUSES_BEFORE_LEARNING: u32 = 30;
+
+/// State of the whole, one colour each.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Phase {
+    /// Not ready yet.
+    Idle,
+    /// Everything is live.
+    Ready,
+    /// An episode is being written and all is well.
+    Recording,
+    /// It is being completed.
+    Saving,
+    /// Somebody has to look.
+    Fault,
+}
+
+/// How things stand with the recorder's process.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) enum LinkState {
+    /// It is coming up, or is being looked for.
+    Starting {
+        /// Where it is waited for, in words.
+        what: String,
+    },
+    /// It talks.
+    Connected,
+    /// It did not start, or is gone.
+    Failed(Failure),
+    /// It has ended, as it was asked to.
+    Ended,
+}
+
+/// Why there is no recorder.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub(super) struct Failure {
+    /// What happened, one sentence.
+    pub what: String,
+    /// The last lines that it said.
+    pub lines: Vec<String>,
+    /// Where there is more.
+    pub log: String,
+}
+
+/// What an operator does, by key or button.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Action {
+    /// Start or stop, whichever applies.
+    Toggle,
+    /// Throw the running episode away; twice.
+    Discard,
+    /// Note a moment.
+    Mark,
+}
+
+/// The band at the top, in words.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Headline {
+    /// State.
+    pub word: &'static str,
+    /// What it means and what to do.
+    pub sentence: String,
+}
+
+/// One line of the table of streams.
+#[derive(Debug)]
+pub(super) struct Row<'a> {
+    /// As published.
+    pub status: &'a StreamStatus,
+    /// Rate that it should have, as far as known.
+    pub expected: Option<Expected>,
+    /// What there is to say.
+    pub verdict: Verdict,
+}
+
+#[derive(Debug, Clone, Copy, Default)]
+struct Seen {
+    statuses: u32,
+    hz: f64,
+}
+
+/// Everything that is shown.
+#[derive(Debug)]
+pub(super) struct Model {
+    /// The recorder's process.
+    pub link: LinkState,
+    /// The recorder's last word.
+    pub published: Published,
+    /// Values to plot.
+    pub history: History,
+    /// Task of the next episode, as typed.
+    pub task: String,
+    /// Marks in this episode.
+    pub marks: u32,
+    nominal_hz: BTreeMap<String, f64>,
+    seen: BTreeMap<String, Seen>,
+    heard_s: Option<f64>,
+    pending: Option<(Action, f64)>,
+    toggled_s: Option<f64>,
+    armed_s: Option<f64>,
+    ended_by_itself: Option<String>,
+}
+
+impl Model {
+    /// Before anything was heard. `nominal_hz` by topic, where the rig says so.
+    pub fn new(task: String, nominal_hz: BTreeMap<String, f64>) -> Self {
+        Self {
+            link: LinkState::Starting { what: "Starting the recorder".to_owned() },
+            published: Published::default(),
+            history: History::default(),
+            task,
+            marks: 0,
+            nominal_hz,
+            seen: BTreeMap::new(),
+            heard_s: None,
+            pending: None,
+            toggled_s: None,
+            armed_s: None,
+            ended_by_itself: None,
+        }
+    }
+
+    /// Takes a new status of the recorder, heard at `now_s`.
+    pub fn hear(&mut self, published: Published, now_s: f64) {
+        if self.heard_s.is_none() && self.task.is_empty() {
+            self.task.clone_from(&published.task);
+        }
+        let (was, is) = (self.published.status.state, published.status.state);
+        let asked = self.pending.map(|(action, _)| action);
+        if is != was {
+            self.pending = None;
+        }
+        if is == RecorderState::Recording && was != RecorderState::Recording {
+            self.marks = 0;
+            self.ended_by_itself = None;
+        }
+        if is != RecorderState::Recording {
+            self.armed_s = None;
+        }
+        let ended = was == RecorderState::Recording && is != RecorderState::Recording;
+        if ended && !matches!(asked, Some(Action::Toggle | Action::Discard)) {
+            let length = timer(self.published.status.elapsed_s);
+            self.ended_by_itself =
+                Some(format!("Episode {} ended by itself after {length}. See the messages.", self.published.number));
+        }
+        if published.error.is_some() {
+            self.pending = None;
+        }
+        for stream in &published.status.streams {
+            let seen = self.seen.entry(stream.stream.clone()).or_default();
+            // A fall is not learned from, or a dying device would look healthy.
+            if stream.rate_hz > 0.8 * seen.hz && stream.rate_hz > 0.0 {
+                seen.statuses = seen.statuses.saturating_add(1);
+                let share = if seen.statuses < STATUSES_BEFORE_LEARNING { 1.0 } else { LEARNING };
+                seen.hz += (stream.rate_hz - seen.hz) * share;
+            }
+        }
+        self.history.push(now_s, &published.status.streams);
+        self.heard_s = Some(now_s);
+        self.published = published;
+    }
+
+    /// An episode is being written, as far as anybody knows.
+    pub fn is_recording(&self) -> bool {
+        self.published.status.state == RecorderState::Recording
+            && matches!(self.link, LinkState::Connected | LinkState::Starting { .. })
+    }
+
+    /// Time since the start of the episode [s], going on between statuses.
+    pub fn elapsed_s(&self, now_s: f64) -> f64 {
+        let since = self.heard_s.map_or(0.0, |heard_s| (now_s - heard_s).clamp(0.0, STALE_AFTER_S));
+        let runs = self.is_recording() && self.pending_action(now_s) != Some(Action::Toggle);
+        self.published.status.elapsed_s + if runs { since } else { 0.0 }
+    }
+
+    /// The streams with their verdicts, in the rig's order.
+    pub fn rows(&self) -> Vec<Row<'_>> {
+        let streams = &self.published.status.streams;
+        streams
+            .iter()
+            .map(|status| {
+                let expected = self.expected(&status.stream);
+                Row { status, expected, verdict: Verdict::of(status, expected.map(|expected| expected.hz)) }
+            })
+            .collect()
+    }
+
+    fn expected(&self, topic: &str) -> Option<Expected> {
+        let seen = self.seen.get(topic).filter(|seen| seen.statuses > STATUSES_BEFORE_LEARNING);
+        match self.nominal_hz.get(topic) {
+            Some(&hz) => Some(Expected { hz, is_nominal: true }).filter(|_| seen.is_some()),
+            None => seen.map(|seen| Expected { hz: seen.hz, is_nominal: false }),
+        }
+    }
+
+    fn pending_action(&self, now_s: f64) -> Option<Action> {
+        let patience_s = match self.published.status.state {
+            RecorderState::Idle => START_PATIENCE_S,
+            _ => STOP_PATIENCE_S,
+        };
+        self.pending.filter(|&(_, at_s)| now_s - at_s < patience_s).map(|(action, _)| action)
+    }
+
+    fn silence_s(&self, now_s: f64) -> Option<f64> {
+        self.heard_s.map(|heard_s| now_s - heard_s).filter(|&silence_s| silence_s > STALE_AFTER_S)
+    }
+
+    /// The state's colour.
+    pub fn phase(&self, now_s: f64) -> Phase {
+        self.state(now_s).0
+    }
+
+    /// The state in words.
+    pub fn headline(&self, now_s: f64) -> Headline {
+        let (_, word, sentence) = self.state(now_s);
+        Headline { word, sentence }
+    }
+
+    fn state(&self, now_s: f64) -> (Phase, &'static str, String) {
+        match &self.link {
+            LinkState::Starting { what } => return (Phase::Idle, "STARTING", format!("{what}.")),
+            LinkState::Failed(failure) => return (Phase::Fault, "NO RECORDER", failure.what.clone()),
+            LinkState::Ended => return (Phase::Idle, "CLOSED", "The recorder has ended.".to_owned()),
+            LinkState::Connected if self.heard_s.is_none() => {
+                return (Phase::Idle, "STARTING", "Connected; waiting for the first status.".to_owned());
+            }
+            LinkState::Connected => {}
+        }
+        if let Some(silence_s) = self.silence_s(now_s) {
+            let what = format!("The recorder has not answered for {silence_s:.0} s.");
+            let rest = if self.is_recording() { " The episode may still be running." } else { "" };
+            return (Phase::Fault, "NO ANSWER", what + rest);
+        }
+        let number = self.published.number;
+        let rows = self.rows();
+        let bad = |severity: Severity| {
+            let found = rows.iter().filter(|row| row.verdict.severity == severity);
+            let said: Vec<String> =
+                found.map(|row| format!("{}: {}", stream_name(&row.status.stream), row.verdict.text)).collect();
+            match &said[..] {
+                [] => None,
+                [only] => Some(only.clone()),
+                [first, rest @ ..] => Some(format!("{first}; and {} more", rest.len())),
+            }
+        };
+        let pending = self.pending_action(now_s);
+        let error = self.published.error.clone().or_else(|| self.ended_by_itself.clone());
+        match self.published.status.state {
+            RecorderState::Saving => (Phase::Saving, "SAVING", format!("Completing episode {number}.")),
+            RecorderState::Ended => (Phase::Saving, "SAVING", format!("Episode {number} ended by itself.")),
+            RecorderState::Recording => match pending {
+                Some(Action::Toggle) => (Phase::Saving, "SAVING", format!("Completing episode {number}.")),
+                Some(Action::Discard) => (Phase::Saving, "DISCARDING", format!("Throwing episode {number} away.")),
+                _ => match error.or_else(|| bad(Severity::Fault)) {
+                    Some(what) => (Phase::Fault, "FAULT", format!("Still recording. {what}")),
+                    None => (Phase::Recording, "RECORDING", "Space stops and saves.".to_owned()),
+                },
+            },
+            RecorderState::Idle if pending == Some(Action::Toggle) => {
+                (Phase::Ready, "STARTING", format!("Starting episode {number}."))
+            }
+            RecorderState::Idle => match (error.or_else(|| bad(Severity::Fault)), bad(Severity::Waiting)) {
+                (Some(what), _) => (Phase::Fault, "FAULT", what),
+                (None, Some(what)) => (Phase::Idle, "WAIT", what),
+                (None, None) => (Phase::Ready, "READY", format!("Space starts episode {number}.")),
+            },
+        }
+    }
+
+    /// Whether an action makes sense now; if not, why.
+    ///
+    /// # Errors
+    /// The reason, a sentence for the operator.
+    pub fn check(&self, action: Action, now_s: f64) -> Result<(), String> {
+        if self.link != LinkState::Connected || self.heard_s.is_none() {
+            return Err("There is no recorder.".to_owned());
+        }
+        if self.pending_action(now_s).is_some() {
+            return Err("One moment.".to_owned());
+        }
+        match (action, self.published.status.state) {
+            (Action::Toggle, RecorderState::Recording) => Ok(()),
+            (Action::Toggle, RecorderState::Idle) => {
+                match self.rows().iter().find(|row| row.verdict.is_silent) {
+                    Some(row) => Err(format!(
+                        "Cannot start: {} has {}.",
+                        stream_name(&row.status.stream),
+                        if row.status.problem.is_some() { "a problem" } else { "no data" }
+                    )),
+                    None => Ok(()),
+                }
+            }
+            (Action::Discard | Action::Mark, RecorderState::Recording) => Ok(()),
+            (Action::Discard | Action::Mark, RecorderState::Idle) => Err("No episode is running.".to_owned()),
+            (_, RecorderState::Saving | RecorderState::Ended) => Err("The episode is being saved.".to_owned()),
+        }
+    }
+
+    /// Does an action; the order to send, if one is due.
+    pub fn act(&mut self, action: Action, now_s: f64) -> Option<Order> {
+        self.check(action, now_s).ok()?;
+        let state = self.published.status.state;
+        match action {
+            Action::Toggle if self.toggled_s.is_some_and(|at_s| now_s - at_s < BOUNCE_S) => None,
+            Action::Toggle => {
+                self.toggled_s = Some(now_s);
+                self.pending = Some((action, now_s));
+                self.armed_s = None;
+                self.ended_by_itself = None;
+                Some(match state {
+                    RecorderState::Recording => Order::Stop,
+                    _ => Order::Start { task: self.task.trim().to_owned() },
+                })
+            }
+            Action::Discard => match self.armed_s {
+                Some(armed_s) if now_s - armed_s < BOUNCE_S => None,
+                Some(armed_s) if now_s - armed_s < CONFIRM_S => {
+                    self.armed_s = None;
+                    self.pending = Some((action, now_s));
+                    Some(Order::Discard)
+                }
+                _ => {
+                    self.armed_s = Some(now_s);
+                    None
+                }
+            },
+            Action::Mark => {
+                self.marks += 1;
+                Some(Order::Mark { text: format!("mark {}", count(u64::from(self.marks))) })
+            }
+        }
+    }
+
+    /// Whether discard has been pressed once and waits for the second time.
+    pub fn is_discard_armed(&self, now_s: f64) -> bool {
+        self.armed_s.is_some_and(|armed_s| now_s - armed_s < CONFIRM_S)
+    }
+
+    /// What an episode costs [byte/s], by the running or else the last one.
+    pub fn bytes_per_s(&self) -> Option<f64> {
+        let status = &self.published.status;
+        let running = (status.bytes, status.elapsed_s);
+        let last = self.published.finished.last().map(|last| (last.bytes, last.duration_s));
+        [Some(running), last]
+            .into_iter()
+            .flatten()
+            .find(|&(bytes, seconds)| bytes > 0 && seconds > 1.0)
+            .map(|(bytes, seconds)| bytes as f64 / seconds)
+    }
+}
+
+#[cfg(test)]
+#[path = "model_tests.rs"]
+mod tests;
