@@ -23,8 +23,10 @@ help: ## this list
 setup: ## install what is missing (apt packages, Rust); silent where all is there
 	@sh scripts/setup.sh
 
+# The tests are built along: with them Cargo chooses the same features of every
+# dependency as `make test` does, so that nothing is built twice.
 build: setup ## the program: target/release/dexumi
-	cargo build --release $(LOCKED) --bin dexumi
+	cargo build --release --workspace --lib --bins --tests $(LOCKED)
 
 demo: build ## the whole job on the emulated rig, into demo-out
 	"$(TARGET_DIR)/release/dexumi" demo --out "$(DEMO_OUT)"

@@ -32,7 +32,7 @@ pub fn thumbnail(jpeg: &[u8], width: i32) -> Result<Vec<u8>> {
     let height = (image.rows() * width / image.cols().max(1)).max(1);
     let mut small = Mat::default();
     imgproc::resize(&image, &mut small, Size::new(width, height), 0.0, 0.0, imgproc::INTER_AREA)?;
-    let mut out = Vector::new();
+    let mut out = Vector::<u8>::new();
     imgcodecs::imencode(".jpg", &small, &mut out, &Vector::new())?;
-    Ok(out.to_vec())
+    Ok(out.into())
 }

@@ -21,13 +21,21 @@ const TAIL_BYTES: u64 = 8192;
 /// Where a recorder of this session folder listens: the same path each time, so
 /// that a new window finds the recorder that an old one left behind.
 pub(super) fn socket_of(out: &Path) -> PathBuf {
-    let folder = std::env::var_os("XDG_RUNTIME_DIR").map(PathBuf::from).filter(|folder| folder.is_dir());
+    let folder = std::env::var_os("XDG_RUNTIME_DIR")
+        .map(PathBuf::from)
+        .filter(|folder| folder.is_dir());
     let out = std::path::absolute(out).unwrap_or_else(|_| out.to_owned());
     // By what it is, not how it is written, where it exists already.
     let out = out.canonicalize().unwrap_or(out);
     let digest = Sha256::digest(out.as_os_str().as_bytes());
-    let name: String = digest.iter().take(8).map(|byte| format!("{byte:02x}")).collect();
-    folder.unwrap_or_else(std::env::temp_dir).join(format!("dexumi-{name}.sock"))
+    let name: String = digest
+        .iter()
+        .take(8)
+        .map(|byte| format!("{byte:02x}"))
+        .collect();
+    folder
+        .unwrap_or_else(std::env::temp_dir)
+        .join(format!("dexumi-{name}.sock"))
 }
 
 /// A recorder that this window has started.
@@ -51,13 +59,29 @@ impl RecorderChild {
             _ => {}
         }
         let mut command = Command::new(program);
-        command.arg("record").arg("--rig").arg(&options.rig).arg("--out").arg(&options.out);
-        command.arg("--task").arg(&options.task).arg("--control").arg(socket);
+        command
+            .arg("record")
+            .arg("--rig")
+            .arg(&options.rig)
+            .arg("--out")
+            .arg(&options.out);
+        command
+            .arg("--task")
+            .arg(&options.task)
+            .arg("--control")
+            .arg(socket);
         if let Some(calibration) = &options.calibration {
             command.arg("--calibration").arg(calibration);
         }
-        command.stdin(Stdio::null()).stdout(file.try_clone()?).stderr(file).process_group(0);
-        Ok(Self { child: command.spawn()?, log })
+        command
+            .stdin(Stdio::null())
+            .stdout(file.try_clone()?)
+            .stderr(file)
+            .process_group(0);
+        Ok(Self {
+            child: command.spawn()?,
+            log,
+        })
     }
 
     /// How it ended, if it has.
@@ -82,7 +106,10 @@ pub(super) struct Log {
 impl Log {
     /// For a recorder that runs already.
     pub fn of_running(out: &Path) -> Self {
-        Self { path: out.join("recorder.log"), from: 0 }
+        Self {
+            path: out.join("recorder.log"),
+            from: 0,
+        }
     }
 
     fn open(out: &Path) -> std::io::Result<(File, Self)> {
@@ -97,20 +124,32 @@ impl Log {
         let read = || -> std::io::Result<Vec<u8>> {
             let mut file = File::open(&self.path)?;
             let end = file.metadata()?.len();
-            file.seek(SeekFrom::Start(self.from.max(end.saturating_sub(TAIL_BYTES))))?;
+            file.seek(SeekFrom::Start(
+                self.from.max(end.saturating_sub(TAIL_BYTES)),
+            ))?;
             let mut bytes = Vec::new();
             file.take(TAIL_BYTES).read_to_end(&mut bytes)?;
             Ok(bytes)
         };
         let bytes = read().unwrap_or_default();
         let text = String::from_utf8_lossy(&bytes);
-        let lines: Vec<_> = text.lines().filter(|line| !line.trim().is_empty()).collect();
-        lines[lines.len().saturating_sub(TAIL_LINES)..].iter().map(|&line| line.to_owned()).collect()
+        let lines: Vec<_> = text
+            .lines()
+            .filter(|line| !line.trim().is_empty())
+            .collect();
+        lines[lines.len().saturating_sub(TAIL_LINES)..]
+            .iter()
+            .map(|&line| line.to_owned())
+            .collect()
     }
 
     /// A failure, with the last lines.
     pub fn failure(&self, what: impl Into<String>) -> Failure {
-        Failure { what: what.into(), lines: self.tail(), log: self.path.display().to_string() }
+        Failure {
+            what: what.into(),
+            lines: self.tail(),
+            log: self.path.display().to_string(),
+        }
     }
 }
 
@@ -136,7 +175,10 @@ mod tests {
         let detour = folder.path().join("session/../session");
         assert_eq!(socket_of(&out), socket_of(&detour));
         assert_ne!(socket_of(&out), socket_of(folder.path()));
-        assert!(socket_of(&out).as_os_str().len() < 100, "longer paths cannot be bound");
+        assert!(
+            socket_of(&out).as_os_str().len() < 100,
+            "longer paths cannot be bound"
+        );
     }
 
     #[test]
@@ -151,8 +193,17 @@ mod tests {
             RecorderChild::start(OsStr::new("echo"), &options(&out), &socket).expect("echo runs");
         assert!(child.child.wait().expect("ends").success());
         assert!(child.ended().is_some());
-        let rest = format!("--out {} --task pick up --control {}", out.display(), socket.display());
-        assert_eq!(child.log().tail(), [format!("record --rig rig.toml {rest} --calibration hand.toml")]);
+        let rest = format!(
+            "--out {} --task pick up --control {}",
+            out.display(),
+            socket.display()
+        );
+        assert_eq!(
+            child.log().tail(),
+            [format!(
+                "record --rig rig.toml {rest} --calibration hand.toml"
+            )]
+        );
         assert!(!socket.exists());
     }
 }

@@ -2,11 +2,11 @@
 
 use egui::{Align2, Color32, Context, Frame, Id, Key, Margin, Modal, Modifiers, Sense, Ui, vec2};
 
+use super::model::Phase;
 use super::{
     layout::columns,
     theme::{self, Face, RAISED, TEXT, WEAK},
 };
-use super::model::Phase;
 
 /// The window waits this long for the recorder to end [s].
 const PATIENCE_S: f64 = 20.0;
@@ -59,7 +59,9 @@ impl Closing {
             _ if situation.is_recording => Self::Asking,
             _ if situation.is_guest || !situation.is_connected => Self::Now,
             Self::Ending { .. } => self,
-            _ => Self::Ending { since_s: situation.now_s },
+            _ => Self::Ending {
+                since_s: situation.now_s,
+            },
         }
     }
 
@@ -75,7 +77,9 @@ impl Closing {
     /// As time goes by.
     pub fn next(self, situation: Situation) -> Self {
         match self {
-            Self::Ending { since_s } if !situation.is_connected || situation.now_s - since_s > PATIENCE_S => {
+            Self::Ending { since_s }
+                if !situation.is_connected || situation.now_s - since_s > PATIENCE_S =>
+            {
                 Self::Now
             }
             // The episode has ended meanwhile: nothing to ask.
@@ -88,23 +92,51 @@ impl Closing {
 /// Asks what is to become of the running episode.
 pub(super) fn ask(ctx: &Context, number: u32) -> Option<Answer> {
     let mut answer = None;
-    let frame = Frame::new().fill(theme::CARD).corner_radius(12).inner_margin(Margin::same(28));
-    let modal = Modal::new(Id::unique("closing")).backdrop_color(Color32::from_black_alpha(190)).frame(frame);
+    let frame = Frame::new()
+        .fill(theme::CARD)
+        .corner_radius(12)
+        .inner_margin(Margin::same(28));
+    let modal = Modal::new(Id::unique("closing"))
+        .backdrop_color(Color32::from_black_alpha(190))
+        .frame(frame);
     let shown = modal.show(ctx, |ui| {
         let title = format!("Episode {number} is being recorded");
         line(ui, 36.0, &title, theme::bold(27.0), TEXT);
-        line(ui, 30.0, "What is to become of it when the window closes?", theme::regular(18.0), WEAK);
+        line(
+            ui,
+            30.0,
+            "What is to become of it when the window closes?",
+            theme::regular(18.0),
+            WEAK,
+        );
         ui.add_space(14.0);
         let (rect, _) = ui.allocate_exact_size(vec2(920.0, 84.0), Sense::hover());
         let [background, save, cancel] = columns(rect, [1.2, 1.0, 0.8], 14.0);
         let red = theme::phase_colour(Phase::Recording);
         let green = theme::phase_colour(Phase::Ready);
         let mut button = |rect, title, key, fill, means| {
-            if theme::big_button(ui, rect, &Face { title, key, fill, is_enabled: true }).clicked() {
+            if theme::big_button(
+                ui,
+                rect,
+                &Face {
+                    title,
+                    key,
+                    fill,
+                    is_enabled: true,
+                },
+            )
+            .clicked()
+            {
                 answer = Some(means);
             }
         };
-        button(background, "Keep recording", "in the background — B", red, Answer::Background);
+        button(
+            background,
+            "Keep recording",
+            "in the background — B",
+            red,
+            Answer::Background,
+        );
         button(save, "Stop and save", "then close — S", green, Answer::Save);
         button(cancel, "Cancel", "Esc", RAISED, Answer::Cancel);
     });
@@ -128,31 +160,80 @@ fn line(ui: &mut Ui, height: f32, text: &str, font: egui::FontId, colour: Color3
 mod tests {
     use super::*;
 
-    const IDLE: Situation = Situation { is_recording: false, is_connected: true, is_guest: false, now_s: 10.0 };
+    const IDLE: Situation = Situation {
+        is_recording: false,
+        is_connected: true,
+        is_guest: false,
+        now_s: 10.0,
+    };
 
     #[test]
     fn an_idle_recorder_is_ended_and_waited_for() {
         let ending = Closing::No.asked(IDLE);
         assert_eq!(ending, Closing::Ending { since_s: 10.0 });
-        assert_eq!(ending.next(Situation { now_s: 12.0, ..IDLE }), ending);
-        assert_eq!(ending.next(Situation { is_connected: false, ..IDLE }), Closing::Now);
-        assert_eq!(ending.next(Situation { now_s: 31.0, ..IDLE }), Closing::Now, "not for ever");
+        assert_eq!(
+            ending.next(Situation {
+                now_s: 12.0,
+                ..IDLE
+            }),
+            ending
+        );
+        assert_eq!(
+            ending.next(Situation {
+                is_connected: false,
+                ..IDLE
+            }),
+            Closing::Now
+        );
+        assert_eq!(
+            ending.next(Situation {
+                now_s: 31.0,
+                ..IDLE
+            }),
+            Closing::Now,
+            "not for ever"
+        );
     }
 
     #[test]
     fn a_running_episode_is_never_ended_unasked() {
-        let recording = Situation { is_recording: true, ..IDLE };
-        for before in [Closing::No, Closing::Asking, Closing::Ending { since_s: 1.0 }] {
+        let recording = Situation {
+            is_recording: true,
+            ..IDLE
+        };
+        for before in [
+            Closing::No,
+            Closing::Asking,
+            Closing::Ending { since_s: 1.0 },
+        ] {
             assert_eq!(before.asked(recording), Closing::Asking);
         }
-        assert_eq!(Closing::Asking.answered(Answer::Background, 11.0), Closing::Now);
-        assert_eq!(Closing::Asking.answered(Answer::Save, 11.0), Closing::Ending { since_s: 11.0 });
+        assert_eq!(
+            Closing::Asking.answered(Answer::Background, 11.0),
+            Closing::Now
+        );
+        assert_eq!(
+            Closing::Asking.answered(Answer::Save, 11.0),
+            Closing::Ending { since_s: 11.0 }
+        );
         assert_eq!(Closing::Asking.answered(Answer::Cancel, 11.0), Closing::No);
     }
 
     #[test]
     fn a_recorder_of_somebody_else_is_left_alone() {
-        assert_eq!(Closing::No.asked(Situation { is_guest: true, ..IDLE }), Closing::Now);
-        assert_eq!(Closing::No.asked(Situation { is_connected: false, ..IDLE }), Closing::Now);
+        assert_eq!(
+            Closing::No.asked(Situation {
+                is_guest: true,
+                ..IDLE
+            }),
+            Closing::Now
+        );
+        assert_eq!(
+            Closing::No.asked(Situation {
+                is_connected: false,
+                ..IDLE
+            }),
+            Closing::Now
+        );
     }
 }

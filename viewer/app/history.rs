@@ -26,17 +26,30 @@ impl Hue {
     pub fn name(self) -> String {
         match self {
             Self::Finger(index) => FINGERS.get(index).copied().unwrap_or("finger").to_owned(),
-            Self::Axis(index) => ["x", "y", "z"].get(index).copied().unwrap_or("axis").to_owned(),
+            Self::Axis(index) => ["x", "y", "z"]
+                .get(index)
+                .copied()
+                .unwrap_or("axis")
+                .to_owned(),
             Self::Channel(index) => format!("channel {index}"),
         }
     }
 
     /// Finger of a joint's name, also by the names of foreign hand models.
     fn of_joint(name: &str) -> Option<Self> {
-        const SAID: [(&str, usize); 7] =
-            [("thumb", 0), ("index", 1), ("mid", 2), ("ring", 3), ("little", 4), ("pinky", 4), ("small", 4)];
+        const SAID: [(&str, usize); 7] = [
+            ("thumb", 0),
+            ("index", 1),
+            ("mid", 2),
+            ("ring", 3),
+            ("little", 4),
+            ("pinky", 4),
+            ("small", 4),
+        ];
         let name = name.to_lowercase();
-        SAID.iter().find(|(part, _)| name.contains(part)).map(|&(_, finger)| Self::Finger(finger))
+        SAID.iter()
+            .find(|(part, _)| name.contains(part))
+            .map(|&(_, finger)| Self::Finger(finger))
     }
 }
 
@@ -68,7 +81,10 @@ impl History {
             }
             let samples = self.streams.entry(stream.stream.clone()).or_default();
             samples.push_back((now_s, stream.values.clone()));
-            while samples.front().is_some_and(|&(at_s, _)| now_s - at_s > WINDOW_S) {
+            while samples
+                .front()
+                .is_some_and(|&(at_s, _)| now_s - at_s > WINDOW_S)
+            {
                 samples.pop_front();
             }
         }
@@ -82,7 +98,9 @@ impl History {
             let channels = samples.back().map_or(0, |(_, values)| values.len());
             for channel in 0..channels {
                 let named = (names.len() == channels).then(|| names[channel].as_str());
-                let hue = named.and_then(Hue::of_joint).unwrap_or(Hue::Channel(channel));
+                let hue = named
+                    .and_then(Hue::of_joint)
+                    .unwrap_or(Hue::Channel(channel));
                 let name = named.map_or_else(|| hue.name(), |name| name.replace('_', " "));
                 let value = |values: &[f64]| values.get(channel).map(|angle| angle.to_degrees());
                 push_curve(&mut curves, name, hue, samples, value);
@@ -95,10 +113,21 @@ impl History {
     pub fn forces(&self) -> Vec<Curve> {
         let mut curves = Vec::new();
         for (kind, samples) in self.of_kind(|kind| matches!(kind, StreamKind::Force { .. })) {
-            let StreamKind::Force { side, finger } = kind else { continue };
-            let index = FINGERS.iter().position(|&known| known == finger).unwrap_or_default();
+            let StreamKind::Force { side, finger } = kind else {
+                continue;
+            };
+            let index = FINGERS
+                .iter()
+                .position(|&known| known == finger)
+                .unwrap_or_default();
             let value = |values: &[f64]| Some(values.iter().map(|v| v * v).sum::<f64>().sqrt());
-            push_curve(&mut curves, format!("{side} {finger}"), Hue::Finger(index), samples, value);
+            push_curve(
+                &mut curves,
+                format!("{side} {finger}"),
+                Hue::Finger(index),
+                samples,
+                value,
+            );
         }
         curves.sort_by_key(|curve| curve.hue);
         curves
@@ -108,11 +137,19 @@ impl History {
     pub fn positions_m(&self) -> Vec<Curve> {
         let mut curves = Vec::new();
         for (kind, samples) in self.of_kind(|kind| matches!(kind, StreamKind::Tracker { .. })) {
-            let StreamKind::Tracker { name } = kind else { continue };
+            let StreamKind::Tracker { name } = kind else {
+                continue;
+            };
             for axis in 0..3 {
                 let hue = Hue::Axis(axis);
                 let value = |values: &[f64]| values.get(axis).copied();
-                push_curve(&mut curves, format!("{name} {}", hue.name()), hue, samples, value);
+                push_curve(
+                    &mut curves,
+                    format!("{name} {}", hue.name()),
+                    hue,
+                    samples,
+                    value,
+                );
             }
         }
         curves
@@ -122,7 +159,10 @@ impl History {
         &self,
         is_wanted: impl Fn(&StreamKind) -> bool,
     ) -> impl Iterator<Item = (StreamKind, &VecDeque<(f64, Vec<f64>)>)> {
-        let kinds = self.streams.iter().filter_map(|(topic, samples)| Some((StreamKind::of(topic)?, samples)));
+        let kinds = self
+            .streams
+            .iter()
+            .filter_map(|(topic, samples)| Some((StreamKind::of(topic)?, samples)));
         kinds.filter(move |(kind, _)| is_wanted(kind))
     }
 }
@@ -138,7 +178,9 @@ fn push_curve(
     let mut stretches: Vec<Vec<[f64; 2]>> = Vec::new();
     let mut last_s = f64::NEG_INFINITY;
     for (at_s, values) in samples {
-        let Some(value) = value(values).filter(|value| value.is_finite()) else { continue };
+        let Some(value) = value(values).filter(|value| value.is_finite()) else {
+            continue;
+        };
         if at_s - last_s > BREAK_S {
             stretches.push(Vec::new());
         }
@@ -147,7 +189,12 @@ fn push_curve(
             stretch.push([*at_s, value]);
         }
     }
-    curves.push(Curve { name, hue, shade, stretches });
+    curves.push(Curve {
+        name,
+        hue,
+        shade,
+        stretches,
+    });
 }
 
 #[cfg(test)]
@@ -155,17 +202,41 @@ mod tests {
     use super::*;
 
     fn sample(topic: &str, values: &[f64]) -> StreamStatus {
-        StreamStatus { stream: topic.to_owned(), values: values.to_vec(), ..StreamStatus::default() }
+        StreamStatus {
+            stream: topic.to_owned(),
+            values: values.to_vec(),
+            ..StreamStatus::default()
+        }
     }
 
     #[test]
     fn joints_are_grouped_by_finger_where_they_have_names() {
         let mut history = History::default();
-        history.push(1.0, &[sample("/exo/right/encoders", &[std::f64::consts::PI, 0.5, 0.1])]);
-        let names = ["right_hand_thumb_bend_joint", "right_hand_mid_joint1", "right_hand_mid_joint2"];
+        history.push(
+            1.0,
+            &[sample(
+                "/exo/right/encoders",
+                &[std::f64::consts::PI, 0.5, 0.1],
+            )],
+        );
+        let names = [
+            "right_hand_thumb_bend_joint",
+            "right_hand_mid_joint1",
+            "right_hand_mid_joint2",
+        ];
         let curves = history.angles_deg(&names.map(str::to_owned));
-        let hues: Vec<_> = curves.iter().map(|curve| (curve.hue, curve.shade)).collect();
-        assert_eq!(hues, [(Hue::Finger(0), 0), (Hue::Finger(2), 0), (Hue::Finger(2), 1)]);
+        let hues: Vec<_> = curves
+            .iter()
+            .map(|curve| (curve.hue, curve.shade))
+            .collect();
+        assert_eq!(
+            hues,
+            [
+                (Hue::Finger(0), 0),
+                (Hue::Finger(2), 0),
+                (Hue::Finger(2), 1)
+            ]
+        );
         assert_eq!(curves[0].stretches, [[[1.0, 180.0]]]);
         // Names of another hand do not fit and are not guessed at.
         let raw = history.angles_deg(&names[..2].iter().map(|&n| n.to_owned()).collect::<Vec<_>>());
@@ -177,7 +248,11 @@ mod tests {
         let mut history = History::default();
         for step in 0..400 {
             let at_s = f64::from(step) * 0.05;
-            let age_s = if (250..300).contains(&step) { 1.0 } else { 0.01 };
+            let age_s = if (250..300).contains(&step) {
+                1.0
+            } else {
+                0.01
+            };
             let pose = sample("/tracker/wrist/pose", &[at_s, 2.0, 3.0, 0.0, 0.0, 0.0, 1.0]);
             history.push(at_s, &[StreamStatus { age_s, ..pose }]);
         }

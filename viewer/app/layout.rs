@@ -41,23 +41,37 @@ impl Layout {
     /// For a window, the number of streams and whether there are cameras.
     pub fn of(window: Rect, streams: usize, has_cameras: bool) -> Self {
         let (band, below) = window.split_top_bottom_at_y(window.top() + BAND);
-        let inside = below.shrink2(vec2(BORDER + GAP, 0.0)).with_max_y(window.bottom() - BORDER);
-        let (controls, rest) =
-            inside.with_min_y(inside.top() + GAP).split_top_bottom_at_y(inside.top() + GAP + CONTROLS);
+        let inside = below
+            .shrink2(vec2(BORDER + GAP, 0.0))
+            .with_max_y(window.bottom() - BORDER);
+        let (controls, rest) = inside
+            .with_min_y(inside.top() + GAP)
+            .split_top_bottom_at_y(inside.top() + GAP + CONTROLS);
         let (body, footer) = rest.split_top_bottom_at_y(rest.bottom() - FOOTER);
-        let body = body.with_min_y(body.top() + GAP).with_max_y(body.bottom() - 2.0);
-        let (left, right) = body.split_left_right_at_x((body.left() + body.width() * 0.605).round());
-        let (left, right) = (left.with_max_x(left.right() - GAP / 2.0), right.with_min_x(right.left() + GAP / 2.0));
+        let body = body
+            .with_min_y(body.top() + GAP)
+            .with_max_y(body.bottom() - 2.0);
+        let (left, right) =
+            body.split_left_right_at_x((body.left() + body.width() * 0.605).round());
+        let (left, right) = (
+            left.with_max_x(left.right() - GAP / 2.0),
+            right.with_min_x(right.left() + GAP / 2.0),
+        );
 
         let (tables, messages) = left.split_top_bottom_at_y(left.bottom() - MESSAGES);
         let tables = tables.with_max_y(tables.bottom() - GAP);
         let wanted = TABLE_HEAD + ROW * streams.max(3) as f32;
         // Cameras keep a third; a longer table scrolls.
-        let height = if has_cameras { wanted.min(tables.height() * 0.66) } else { tables.height() };
+        let height = if has_cameras {
+            wanted.min(tables.height() * 0.66)
+        } else {
+            tables.height()
+        };
         let (cameras, streams) = tables.split_top_bottom_at_y((tables.bottom() - height).round());
         let cameras = cameras.with_max_y((cameras.bottom() - GAP).max(cameras.top()));
 
-        let (plots, episodes) = right.split_top_bottom_at_y((right.top() + right.height() * 0.70).round());
+        let (plots, episodes) =
+            right.split_top_bottom_at_y((right.top() + right.height() * 0.70).round());
         Self {
             band,
             controls,
@@ -108,21 +122,44 @@ mod tests {
     #[test]
     fn nothing_overlaps_or_leaves_the_window_whatever_its_shape() {
         // The window is zoomed so that one side fits; the other may be much longer.
-        for (width, height) in [(1280.0, 800.0), (1422.0, 800.0), (2400.0, 800.0), (1280.0, 1600.0)] {
+        for (width, height) in [
+            (1280.0, 800.0),
+            (1422.0, 800.0),
+            (2400.0, 800.0),
+            (1280.0, 1600.0),
+        ] {
             for (streams, has_cameras) in [(0, false), (7, true), (30, true), (12, false)] {
                 let window = Rect::from_min_size(pos2(0.0, 0.0), vec2(width, height));
                 let layout = Layout::of(window, streams, has_cameras);
-                let Layout { band, controls, cameras, streams, messages, plots, episodes, footer, .. } = layout;
-                let all = [band, controls, cameras, streams, messages, plots, episodes, footer];
+                let Layout {
+                    band,
+                    controls,
+                    cameras,
+                    streams,
+                    messages,
+                    plots,
+                    episodes,
+                    footer,
+                    ..
+                } = layout;
+                let all = [
+                    band, controls, cameras, streams, messages, plots, episodes, footer,
+                ];
                 for (index, rect) in all.iter().enumerate() {
-                    assert!(window.contains_rect(*rect) && !rect.is_negative(), "{index} of {layout:?}");
+                    assert!(
+                        window.contains_rect(*rect) && !rect.is_negative(),
+                        "{index} of {layout:?}"
+                    );
                     for other in &all[index + 1..] {
                         let both = rect.intersect(*other);
                         let area = both.width().max(0.0) * both.height().max(0.0);
                         assert!(area < 0.5, "{rect:?} and {other:?} overlap");
                     }
                 }
-                assert!(streams.height() > TABLE_HEAD + 3.0 * ROW - 0.5, "{streams:?}");
+                assert!(
+                    streams.height() > TABLE_HEAD + 3.0 * ROW - 0.5,
+                    "{streams:?}"
+                );
                 assert!(plots.height() > 300.0 && episodes.height() > 120.0);
                 assert!(!has_cameras || cameras.height() > 120.0, "{cameras:?}");
             }
@@ -133,8 +170,14 @@ mod tests {
     fn columns_and_rows_fill_their_rectangle() {
         let rect = Rect::from_min_size(pos2(10.0, 20.0), vec2(100.0, 50.0));
         let [a, b] = columns(rect, [1.0, 3.0], 20.0);
-        assert_eq!((a.left(), a.right(), b.left(), b.right()), (10.0, 30.0, 50.0, 110.0));
+        assert_eq!(
+            (a.left(), a.right(), b.left(), b.right()),
+            (10.0, 30.0, 50.0, 110.0)
+        );
         let rows = stack(rect, &[1.0, 1.0], 10.0);
-        assert_eq!((rows[0].bottom(), rows[1].top(), rows[1].bottom()), (40.0, 50.0, 70.0));
+        assert_eq!(
+            (rows[0].bottom(), rows[1].top(), rows[1].bottom()),
+            (40.0, 50.0, 70.0)
+        );
     }
 }

@@ -59,8 +59,13 @@ impl Link {
         decoder: Arc<Decoder>,
         wake: Wake,
     ) -> std::io::Result<Self> {
-        let socket = options.socket.clone().unwrap_or_else(|| socket_of(&options.out));
-        let starting = LinkState::Starting { what: "Looking for the recorder".to_owned() };
+        let socket = options
+            .socket
+            .clone()
+            .unwrap_or_else(|| socket_of(&options.out));
+        let starting = LinkState::Starting {
+            what: "Looking for the recorder".to_owned(),
+        };
         let shared = Arc::new(Shared {
             options,
             socket,
@@ -72,9 +77,20 @@ impl Link {
         });
         let (statuses, statuses_out) = bounded(QUEUE);
         let (again, again_out) = bounded(1);
-        let thread = Listener { shared: shared.clone(), statuses, again: again_out, decoder };
-        std::thread::Builder::new().name("recorder link".to_owned()).spawn(move || thread.run())?;
-        Ok(Self { shared, statuses: statuses_out, again })
+        let thread = Listener {
+            shared: shared.clone(),
+            statuses,
+            again: again_out,
+            decoder,
+        };
+        std::thread::Builder::new()
+            .name("recorder link".to_owned())
+            .spawn(move || thread.run())?;
+        Ok(Self {
+            shared,
+            statuses: statuses_out,
+            again,
+        })
     }
 
     /// How things stand.
@@ -93,7 +109,9 @@ impl Link {
             self.shared.is_quitting.store(true, Ordering::Relaxed);
         }
         let mut orders = lock(&self.shared.orders);
-        orders.as_mut().is_some_and(|client| client.send(order).is_ok())
+        orders
+            .as_mut()
+            .is_some_and(|client| client.send(order).is_ok())
     }
 
     /// After a failure: starts the recorder again.
@@ -183,17 +201,32 @@ impl Listener {
             match child {
                 Some(running) => {
                     if let Some(status) = running.ended() {
-                        let when = if was_connected { "ended unasked" } else { "did not start" };
+                        let when = if was_connected {
+                            "ended unasked"
+                        } else {
+                            "did not start"
+                        };
                         *child = None;
                         return Err(log.failure(format!("The recorder {when} ({status}).")));
                     }
-                    let last = log.tail().pop().map_or(String::new(), |line| format!(" ({line})"));
-                    let what = if was_connected { "Looking for the recorder" } else { "Opening the devices" };
-                    self.set(LinkState::Starting { what: format!("{what}{last}") });
+                    let last = log
+                        .tail()
+                        .pop()
+                        .map_or(String::new(), |line| format!(" ({line})"));
+                    let what = if was_connected {
+                        "Looking for the recorder"
+                    } else {
+                        "Opening the devices"
+                    };
+                    self.set(LinkState::Starting {
+                        what: format!("{what}{last}"),
+                    });
                 }
                 None if shared.options.socket.is_some() => {
                     let path = shared.socket.display();
-                    self.set(LinkState::Starting { what: format!("Waiting for a recorder on {path}") });
+                    self.set(LinkState::Starting {
+                        what: format!("Waiting for a recorder on {path}"),
+                    });
                 }
                 // It may only be busy; a second recorder would find the devices taken.
                 None if was_connected && began.elapsed() < GRACE => {}
@@ -208,7 +241,9 @@ impl Listener {
                             *child = Some(started);
                         }
                         Err(error) => {
-                            return Err(log.failure(format!("The recorder cannot be started: {error}.")));
+                            return Err(
+                                log.failure(format!("The recorder cannot be started: {error}."))
+                            );
                         }
                     }
                 }

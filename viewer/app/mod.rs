@@ -57,9 +57,13 @@ pub fn run(options: AppOptions) -> anyhow::Result<()> {
         renderer: eframe::Renderer::Glow,
         ..eframe::NativeOptions::default()
     };
-    eframe::run_native("dexumi", native, Box::new(|creation| Ok(Box::new(ui::App::new(creation, options)?))))
-        // eframe's error cannot be sent between threads, as anyhow asks for.
-        .map_err(|error| {
-            anyhow::anyhow!("cannot open a window: {error}; without a screen, use `dexumi record`")
-        })
+    eframe::run_native(
+        "dexumi",
+        native,
+        Box::new(|creation| Ok(Box::new(ui::App::new(creation, options)?))),
+    )
+    // eframe's error cannot be sent between threads, as anyhow asks for.
+    .map_err(|error| {
+        anyhow::anyhow!("cannot open a window: {error}; without a screen, use `dexumi record`")
+    })
 }

@@ -2,13 +2,17 @@
 //! Nothing here draws, waits or looks at a clock: times are handed in, seconds on
 //! the window's own clock.
 
+mod state;
+#[cfg(test)]
+mod tests;
+
 use std::collections::BTreeMap;
 
 use dexumi_capture::{RecorderState, StreamStatus};
 
 use super::{
     history::History,
-    words::{Expected, Severity, Verdict, count, stream_name, timer},
+    words::{Expected, Severity, Verdict, capitalised, count, stream_name, timer},
 };
 use crate::control::{Order, Published};
 
@@ -26,21 +30,6 @@ const CONFIRM_S: f64 = 3.0;
 const LEARNING: f64 = 0.02;
 /// The first second of a stream does not fill the window in which it is counted.
 const STATUSES_BEFORE_LEARNING: u32 = 30;
-
-/// State of the whole, one colour each.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Phase {
-    /// Not ready yet.
-    Idle,
-    /// Everything is live.
-    Ready,
-    /// An episode is being written and all is well.
-    Recording,
-    /// It is being completed.
-    Saving,
-    /// Somebody has to look.
-    Fault,
-}
 
 /// How things stand with the recorder's process.
 #[derive(Debug, Clone, PartialEq)]
@@ -78,15 +67,6 @@ pub(super) enum Action {
     Discard,
     /// Note a moment.
     Mark,
-}
-
-/// The band at the top, in words.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Headline {
-    /// State.
-    pub word: &'static str,
-    /// What it means and what to do.
-    pub sentence: String,
 }
 
 /// One line of the table of streams.
@@ -132,7 +112,9 @@ impl Model {
     /// Before anything was heard. `nominal_hz` by topic, where the rig says so.
     pub fn new(task: String, nominal_hz: BTreeMap<String, f64>) -> Self {
         Self {
-            link: LinkState::Starting { what: "Starting the recorder".to_owned() },
+            link: LinkState::Starting {
+                what: "Starting the recorder".to_owned(),
+            },
             published: Published::default(),
             history: History::default(),
             task,
@@ -167,8 +149,10 @@ impl Model {
         let ended = was == RecorderState::Recording && is != RecorderState::Recording;
         if ended && !matches!(asked, Some(Action::Toggle | Action::Discard)) {
             let length = timer(self.published.status.elapsed_s);
-            self.ended_by_itself =
-                Some(format!("Episode {} ended by itself after {length}. See the messages.", self.published.number));
+            self.ended_by_itself = Some(format!(
+                "Episode {} ended by itself after {length}. See the messages.",
+                self.published.number
+            ));
         }
         if published.error.is_some() {
             self.pending = None;
@@ -178,7 +162,11 @@ impl Model {
             // A fall is not learned from, or a dying device would look healthy.
             if stream.rate_hz > 0.8 * seen.hz && stream.rate_hz > 0.0 {
                 seen.statuses = seen.statuses.saturating_add(1);
-                let share = if seen.statuses < STATUSES_BEFORE_LEARNING { 1.0 } else { LEARNING };
+                let share = if seen.statuses < STATUSES_BEFORE_LEARNING {
+                    1.0
+                } else {
+                    LEARNING
+                };
                 seen.hz += (stream.rate_hz - seen.hz) * share;
             }
         }
@@ -195,7 +183,9 @@ impl Model {
 
     /// Time since the start of the episode [s], going on between statuses.
     pub fn elapsed_s(&self, now_s: f64) -> f64 {
-        let since = self.heard_s.map_or(0.0, |heard_s| (now_s - heard_s).clamp(0.0, STALE_AFTER_S));
+        let since = self
+            .heard_s
+            .map_or(0.0, |heard_s| (now_s - heard_s).clamp(0.0, STALE_AFTER_S));
         let runs = self.is_recording() && self.pending_action(now_s) != Some(Action::Toggle);
         self.published.status.elapsed_s + if runs { since } else { 0.0 }
     }
@@ -207,16 +197,30 @@ impl Model {
             .iter()
             .map(|status| {
                 let expected = self.expected(&status.stream);
-                Row { status, expected, verdict: Verdict::of(status, expected.map(|expected| expected.hz)) }
+                Row {
+                    status,
+                    expected,
+                    verdict: Verdict::of(status, expected.map(|expected| expected.hz)),
+                }
             })
             .collect()
     }
 
     fn expected(&self, topic: &str) -> Option<Expected> {
-        let seen = self.seen.get(topic).filter(|seen| seen.statuses > STATUSES_BEFORE_LEARNING);
+        let seen = self
+            .seen
+            .get(topic)
+            .filter(|seen| seen.statuses > STATUSES_BEFORE_LEARNING);
         match self.nominal_hz.get(topic) {
-            Some(&hz) => Some(Expected { hz, is_nominal: true }).filter(|_| seen.is_some()),
-            None => seen.map(|seen| Expected { hz: seen.hz, is_nominal: false }),
+            Some(&hz) => Some(Expected {
+                hz,
+                is_nominal: true,
+            })
+            .filter(|_| seen.is_some()),
+            None => seen.map(|seen| Expected {
+                hz: seen.hz,
+                is_nominal: false,
+            }),
         }
     }
 
@@ -225,102 +229,15 @@ impl Model {
             RecorderState::Idle => START_PATIENCE_S,
             _ => STOP_PATIENCE_S,
         };
-        self.pending.filter(|&(_, at_s)| now_s - at_s < patience_s).map(|(action, _)| action)
+        self.pending
+            .filter(|&(_, at_s)| now_s - at_s < patience_s)
+            .map(|(action, _)| action)
     }
 
     fn silence_s(&self, now_s: f64) -> Option<f64> {
-        self.heard_s.map(|heard_s| now_s - heard_s).filter(|&silence_s| silence_s > STALE_AFTER_S)
-    }
-
-    /// The state's colour.
-    pub fn phase(&self, now_s: f64) -> Phase {
-        self.state(now_s).0
-    }
-
-    /// The state in words.
-    pub fn headline(&self, now_s: f64) -> Headline {
-        let (_, word, sentence) = self.state(now_s);
-        Headline { word, sentence }
-    }
-
-    fn state(&self, now_s: f64) -> (Phase, &'static str, String) {
-        match &self.link {
-            LinkState::Starting { what } => return (Phase::Idle, "STARTING", format!("{what}.")),
-            LinkState::Failed(failure) => return (Phase::Fault, "NO RECORDER", failure.what.clone()),
-            LinkState::Ended => return (Phase::Idle, "CLOSED", "The recorder has ended.".to_owned()),
-            LinkState::Connected if self.heard_s.is_none() => {
-                return (Phase::Idle, "STARTING", "Connected; waiting for the first status.".to_owned());
-            }
-            LinkState::Connected => {}
-        }
-        if let Some(silence_s) = self.silence_s(now_s) {
-            let what = format!("The recorder has not answered for {silence_s:.0} s.");
-            let rest = if self.is_recording() { " The episode may still be running." } else { "" };
-            return (Phase::Fault, "NO ANSWER", what + rest);
-        }
-        let number = self.published.number;
-        let rows = self.rows();
-        let bad = |severity: Severity| {
-            let found = rows.iter().filter(|row| row.verdict.severity == severity);
-            let said: Vec<String> =
-                found.map(|row| format!("{}: {}", stream_name(&row.status.stream), row.verdict.text)).collect();
-            match &said[..] {
-                [] => None,
-                [only] => Some(only.clone()),
-                [first, rest @ ..] => Some(format!("{first}; and {} more", rest.len())),
-            }
-        };
-        let pending = self.pending_action(now_s);
-        let error = self.published.error.clone().or_else(|| self.ended_by_itself.clone());
-        match self.published.status.state {
-            RecorderState::Saving => (Phase::Saving, "SAVING", format!("Completing episode {number}.")),
-            RecorderState::Ended => (Phase::Saving, "SAVING", format!("Episode {number} ended by itself.")),
-            RecorderState::Recording => match pending {
-                Some(Action::Toggle) => (Phase::Saving, "SAVING", format!("Completing episode {number}.")),
-                Some(Action::Discard) => (Phase::Saving, "DISCARDING", format!("Throwing episode {number} away.")),
-                _ => match error.or_else(|| bad(Severity::Fault)) {
-                    Some(what) => (Phase::Fault, "FAULT", format!("Still recording. {what}")),
-                    None => (Phase::Recording, "RECORDING", "Space stops and saves.".to_owned()),
-                },
-            },
-            RecorderState::Idle if pending == Some(Action::Toggle) => {
-                (Phase::Ready, "STARTING", format!("Starting episode {number}."))
-            }
-            RecorderState::Idle => match (error.or_else(|| bad(Severity::Fault)), bad(Severity::Waiting)) {
-                (Some(what), _) => (Phase::Fault, "FAULT", what),
-                (None, Some(what)) => (Phase::Idle, "WAIT", what),
-                (None, None) => (Phase::Ready, "READY", format!("Space starts episode {number}.")),
-            },
-        }
-    }
-
-    /// Whether an action makes sense now; if not, why.
-    ///
-    /// # Errors
-    /// The reason, a sentence for the operator.
-    pub fn check(&self, action: Action, now_s: f64) -> Result<(), String> {
-        if self.link != LinkState::Connected || self.heard_s.is_none() {
-            return Err("There is no recorder.".to_owned());
-        }
-        if self.pending_action(now_s).is_some() {
-            return Err("One moment.".to_owned());
-        }
-        match (action, self.published.status.state) {
-            (Action::Toggle, RecorderState::Recording) => Ok(()),
-            (Action::Toggle, RecorderState::Idle) => {
-                match self.rows().iter().find(|row| row.verdict.is_silent) {
-                    Some(row) => Err(format!(
-                        "Cannot start: {} has {}.",
-                        stream_name(&row.status.stream),
-                        if row.status.problem.is_some() { "a problem" } else { "no data" }
-                    )),
-                    None => Ok(()),
-                }
-            }
-            (Action::Discard | Action::Mark, RecorderState::Recording) => Ok(()),
-            (Action::Discard | Action::Mark, RecorderState::Idle) => Err("No episode is running.".to_owned()),
-            (_, RecorderState::Saving | RecorderState::Ended) => Err("The episode is being saved.".to_owned()),
-        }
+        self.heard_s
+            .map(|heard_s| now_s - heard_s)
+            .filter(|&silence_s| silence_s > STALE_AFTER_S)
     }
 
     /// Does an action; the order to send, if one is due.
@@ -336,7 +253,9 @@ impl Model {
                 self.ended_by_itself = None;
                 Some(match state {
                     RecorderState::Recording => Order::Stop,
-                    _ => Order::Start { task: self.task.trim().to_owned() },
+                    _ => Order::Start {
+                        task: self.task.trim().to_owned(),
+                    },
                 })
             }
             Action::Discard => match self.armed_s {
@@ -353,21 +272,28 @@ impl Model {
             },
             Action::Mark => {
                 self.marks += 1;
-                Some(Order::Mark { text: format!("mark {}", count(u64::from(self.marks))) })
+                Some(Order::Mark {
+                    text: format!("mark {}", count(u64::from(self.marks))),
+                })
             }
         }
     }
 
     /// Whether discard has been pressed once and waits for the second time.
     pub fn is_discard_armed(&self, now_s: f64) -> bool {
-        self.armed_s.is_some_and(|armed_s| now_s - armed_s < CONFIRM_S)
+        self.armed_s
+            .is_some_and(|armed_s| now_s - armed_s < CONFIRM_S)
     }
 
     /// What an episode costs [byte/s], by the running or else the last one.
     pub fn bytes_per_s(&self) -> Option<f64> {
         let status = &self.published.status;
         let running = (status.bytes, status.elapsed_s);
-        let last = self.published.finished.last().map(|last| (last.bytes, last.duration_s));
+        let last = self
+            .published
+            .finished
+            .last()
+            .map(|last| (last.bytes, last.duration_s));
         [Some(running), last]
             .into_iter()
             .flatten()
@@ -375,7 +301,3 @@ impl Model {
             .map(|(bytes, seconds)| bytes as f64 / seconds)
     }
 }
-
-#[cfg(test)]
-#[path = "model_tests.rs"]
-mod tests;

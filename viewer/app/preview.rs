@@ -38,13 +38,18 @@ impl Decoder {
     pub fn start(wake: Wake) -> std::io::Result<Arc<Self>> {
         let decoder = Arc::new(Self::default());
         let thread = decoder.clone();
-        std::thread::Builder::new().name("previews".to_owned()).spawn(move || thread.run(&wake))?;
+        std::thread::Builder::new()
+            .name("previews".to_owned())
+            .spawn(move || thread.run(&wake))?;
         Ok(decoder)
     }
 
     /// Hands in a JPEG.
     pub fn push(&self, topic: String, jpeg: Vec<u8>) {
-        self.waiting.lock().unwrap_or_else(PoisonError::into_inner).insert(topic, jpeg);
+        self.waiting
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .insert(topic, jpeg);
         self.is_waiting.notify_one();
     }
 
@@ -65,7 +70,10 @@ impl Decoder {
             };
             for (topic, jpeg) in jobs {
                 let preview = decode(&jpeg);
-                self.ready.lock().unwrap_or_else(PoisonError::into_inner).insert(topic, preview);
+                self.ready
+                    .lock()
+                    .unwrap_or_else(PoisonError::into_inner)
+                    .insert(topic, preview);
             }
             wake();
         }
@@ -85,7 +93,15 @@ fn decode(jpeg: &[u8]) -> Preview {
     if image.cols() > MAX_WIDTH {
         let height = (image.rows() * MAX_WIDTH / image.cols()).max(1);
         let mut small = Mat::default();
-        resize(&image, &mut small, Size::new(MAX_WIDTH, height), 0.0, 0.0, INTER_AREA).map_err(error)?;
+        resize(
+            &image,
+            &mut small,
+            Size::new(MAX_WIDTH, height),
+            0.0,
+            0.0,
+            INTER_AREA,
+        )
+        .map_err(error)?;
         image = small;
     }
     if image.cols() == 0 {
@@ -94,7 +110,10 @@ fn decode(jpeg: &[u8]) -> Preview {
     let mut rgba = Mat::default();
     cvt_color_def(&image, &mut rgba, COLOR_BGR2RGBA).map_err(error)?;
     let size = [rgba.cols() as usize, rgba.rows() as usize];
-    Ok(ColorImage::from_rgba_unmultiplied(size, rgba.data_bytes().map_err(error)?))
+    Ok(ColorImage::from_rgba_unmultiplied(
+        size,
+        rgba.data_bytes().map_err(error)?,
+    ))
 }
 
 /// Width that a JPEG's header declares [pixel]: marker segments of ITU T.81,
@@ -123,7 +142,8 @@ mod tests {
 
     fn jpeg(width: i32, height: i32) -> Vec<u8> {
         let orange_bgr = Scalar::new(20.0, 120.0, 240.0, 0.0);
-        let image = Mat::new_rows_cols_with_default(height, width, CV_8UC3, orange_bgr).expect("image");
+        let image =
+            Mat::new_rows_cols_with_default(height, width, CV_8UC3, orange_bgr).expect("image");
         let mut bytes = Vector::new();
         assert!(imencode(".jpg", &image, &mut bytes, &Vector::new()).expect("encodes"));
         bytes.to_vec()
@@ -131,21 +151,32 @@ mod tests {
 
     #[test]
     fn previews_are_small_upright_and_of_the_right_colour() {
-        for (size, expected) in
-            [((320, 240), [320, 240]), ((1280, 720), [640, 360]), ((1920, 1080), [640, 360]), ((2592, 1944), [640, 480])]
-        {
+        for (size, expected) in [
+            ((320, 240), [320, 240]),
+            ((1280, 720), [640, 360]),
+            ((1920, 1080), [640, 360]),
+            ((2592, 1944), [640, 480]),
+        ] {
             let jpeg = jpeg(size.0, size.1);
             assert_eq!(width_of(&jpeg), Some(size.0));
             let preview = decode(&jpeg).expect("decodes");
             assert_eq!(preview.size, expected, "{size:?}");
             let [r, g, b, a] = preview.pixels[preview.pixels.len() / 2].to_array();
-            assert!(r.abs_diff(240) < 8 && g.abs_diff(120) < 8 && b.abs_diff(20) < 8 && a == 255, "{r} {g} {b}");
+            assert!(
+                r.abs_diff(240) < 8 && g.abs_diff(120) < 8 && b.abs_diff(20) < 8 && a == 255,
+                "{r} {g} {b}"
+            );
         }
     }
 
     #[test]
     fn garbage_is_refused_in_words() {
-        for bytes in [&b""[..], b"not a jpeg", &[0xff, 0xd8, 0xff], &jpeg(64, 64)[..30]] {
+        for bytes in [
+            &b""[..],
+            b"not a jpeg",
+            &[0xff, 0xd8, 0xff],
+            &jpeg(64, 64)[..30],
+        ] {
             let problem = decode(bytes).expect_err("no picture");
             assert!(problem.starts_with("not a picture"), "{problem}");
         }

@@ -3,15 +3,12 @@
 use std::sync::Arc;
 
 use egui::{
-    Align2, Color32, Context, CornerRadius, FontData, FontDefinitions, FontFamily, FontId, Rect, Response,
-    Sense, Stroke, Theme, Ui, Vec2, WidgetInfo, accesskit::Role, text::LayoutJob, text::TextWrapping, vec2,
+    Align2, Color32, Context, CornerRadius, FontData, FontDefinitions, FontFamily, FontId, Rect,
+    Response, Sense, Stroke, Theme, Ui, Vec2, WidgetInfo, accesskit::Role, text::LayoutJob,
+    text::TextWrapping, vec2,
 };
 
-use super::{
-    history::Hue,
-    model::Phase,
-    words::Severity,
-};
+use super::{history::Hue, model::Phase, words::Severity};
 
 /// Behind everything, before the state's tint.
 pub(super) const GROUND: Color32 = Color32::from_rgb(0x0d, 0x10, 0x14);
@@ -37,8 +34,14 @@ const DESIGN: Vec2 = vec2(1280.0, 800.0);
 
 /// Fonts whose figures are all as wide, best first: regular and bold.
 const FONTS: [(&str, &str); 5] = [
-    ("/usr/share/fonts/truetype/inter/Inter-Regular.ttf", "/usr/share/fonts/truetype/inter/Inter-Bold.ttf"),
-    ("/usr/share/fonts/truetype/noto/NotoSans-Regular.ttf", "/usr/share/fonts/truetype/noto/NotoSans-Bold.ttf"),
+    (
+        "/usr/share/fonts/truetype/inter/Inter-Regular.ttf",
+        "/usr/share/fonts/truetype/inter/Inter-Bold.ttf",
+    ),
+    (
+        "/usr/share/fonts/truetype/noto/NotoSans-Regular.ttf",
+        "/usr/share/fonts/truetype/noto/NotoSans-Bold.ttf",
+    ),
     (
         "/usr/share/fonts/truetype/liberation/LiberationSans-Regular.ttf",
         "/usr/share/fonts/truetype/liberation/LiberationSans-Bold.ttf",
@@ -47,7 +50,10 @@ const FONTS: [(&str, &str); 5] = [
         "/usr/share/fonts/opentype/urw-base35/NimbusSans-Regular.otf",
         "/usr/share/fonts/opentype/urw-base35/NimbusSans-Bold.otf",
     ),
-    ("/usr/share/fonts/truetype/dejavu/DejaVuSans.ttf", "/usr/share/fonts/truetype/dejavu/DejaVuSans-Bold.ttf"),
+    (
+        "/usr/share/fonts/truetype/dejavu/DejaVuSans.ttf",
+        "/usr/share/fonts/truetype/dejavu/DejaVuSans-Bold.ttf",
+    ),
 ];
 
 /// Colour of a state, for large areas under white text.
@@ -92,9 +98,19 @@ pub(super) fn curve_colour(hue: Hue, shade: usize) -> Color32 {
 /// Sets fonts, colours and spacing.
 pub(super) fn install(ctx: &Context) {
     let mut fonts = FontDefinitions::default();
-    let read = |path: &str| std::fs::read(path).ok().map(|bytes| Arc::new(FontData::from_owned(bytes)));
-    let found = FONTS.iter().find_map(|&(regular, bold)| Some((read(regular)?, read(bold)?)));
-    let fallback = fonts.families.get(&FontFamily::Proportional).cloned().unwrap_or_default();
+    let read = |path: &str| {
+        std::fs::read(path)
+            .ok()
+            .map(|bytes| Arc::new(FontData::from_owned(bytes)))
+    };
+    let found = FONTS
+        .iter()
+        .find_map(|&(regular, bold)| Some((read(regular)?, read(bold)?)));
+    let fallback = fonts
+        .families
+        .get(&FontFamily::Proportional)
+        .cloned()
+        .unwrap_or_default();
     let mut family = |name: &str, data: Option<Arc<FontData>>| {
         let mut names = fallback.clone();
         if let Some(data) = data {
@@ -126,7 +142,9 @@ pub(super) fn install(ctx: &Context) {
 pub(super) fn zoom_to_window(ctx: &Context) {
     let pixels = ctx.content_rect().size() * ctx.pixels_per_point();
     let points = pixels / ctx.native_pixels_per_point().unwrap_or(1.0);
-    let zoom = (points.x / DESIGN.x).min(points.y / DESIGN.y).clamp(0.5, 4.0);
+    let zoom = (points.x / DESIGN.x)
+        .min(points.y / DESIGN.y)
+        .clamp(0.5, 4.0);
     // In steps, so that dragging the window's edge does not render every size of letter.
     ctx.set_zoom_factor((zoom * 40.0).floor() / 40.0);
 }
@@ -157,28 +175,48 @@ pub(super) fn text_rows(
     rows: usize,
 ) -> Response {
     let mut job = LayoutJob::simple(text.to_owned(), font.clone(), colour, rect.width());
-    job.wrap = TextWrapping { max_width: rect.width(), max_rows: rows, ..TextWrapping::default() };
+    let (max_width, break_anywhere) = (rect.width(), rows == 1);
+    job.wrap = TextWrapping {
+        max_width,
+        max_rows: rows,
+        break_anywhere,
+        ..TextWrapping::default()
+    };
     job.halign = align.x();
     let galley = ui.painter().layout_job(job);
     let mut place = align.align_size_within_rect(galley.size(), rect);
     if galley.rows.len() == 1 && align.y() == egui::Align::Center {
-        place = place.translate(vec2(0.0, rect.center().y - place.top() - middle_of_capitals(ui, &font)));
+        place = place.translate(vec2(
+            0.0,
+            rect.center().y - place.top() - middle_of_capitals(ui, &font),
+        ));
     }
     // A galley's origin is on the side that it is aligned to.
-    let origin = egui::pos2(align.x().to_factor().mul_add(place.width(), place.left()), place.top());
+    let origin = egui::pos2(
+        align.x().to_factor().mul_add(place.width(), place.left()),
+        place.top(),
+    );
     let is_cut = galley.elided;
     ui.painter().galley(origin, galley, colour);
     let id = ui.next_auto_id();
     ui.skip_ahead_auto_ids(1);
     let response = ui.interact(rect, id, Sense::hover());
     response.widget_info(|| WidgetInfo::labeled(Role::Label, true, text));
-    if is_cut { response.on_hover_text(text) } else { response }
+    if is_cut {
+        response.on_hover_text(text)
+    } else {
+        response
+    }
 }
 
 /// How far below a line's top its capitals have their middle [point]. By this, not
 /// by its row, a line is centred: fonts differ in the room they keep around letters.
 fn middle_of_capitals(ui: &Ui, font: &FontId) -> f32 {
-    ui.painter().layout_no_wrap("H".to_owned(), font.clone(), TEXT).mesh_bounds.center().y
+    ui.painter()
+        .layout_no_wrap("H".to_owned(), font.clone(), TEXT)
+        .mesh_bounds
+        .center()
+        .y
 }
 
 /// As [`text_rows`], one line.
@@ -217,26 +255,44 @@ pub(super) struct Face<'a> {
 /// A button to hit with gloves on.
 pub(super) fn big_button(ui: &mut Ui, rect: Rect, face: &Face<'_>) -> Response {
     let id = ui.scope_id().with(("button", face.key, rect.left() as i32));
-    let sense = if face.is_enabled { Sense::click() } else { Sense::hover() };
+    let sense = if face.is_enabled {
+        Sense::click()
+    } else {
+        Sense::hover()
+    };
     let response = ui.interact(rect, id, sense);
     response.widget_info(|| WidgetInfo::labeled(Role::Button, face.is_enabled, face.title));
     let (fill, ink) = match face.is_enabled {
-        true if response.is_pointer_button_down_on() => (face.fill.lerp_to_gamma(Color32::BLACK, 0.25), TEXT),
+        true if response.is_pointer_button_down_on() => {
+            (face.fill.lerp_to_gamma(Color32::BLACK, 0.25), TEXT)
+        }
         true if response.hovered() => (face.fill.lerp_to_gamma(Color32::WHITE, 0.10), TEXT),
         true => (face.fill, TEXT),
-        false => (RAISED.lerp_to_gamma(GROUND, 0.45), WEAK.lerp_to_gamma(GROUND, 0.35)),
+        false => (
+            RAISED.lerp_to_gamma(GROUND, 0.45),
+            WEAK.lerp_to_gamma(GROUND, 0.35),
+        ),
     };
     let painter = ui.painter();
     painter.rect_filled(rect, ROUND, fill);
     if response.has_focus() {
-        painter.rect_stroke(rect.shrink(3.0), ROUND, Stroke::new(2.0, TEXT), egui::StrokeKind::Inside);
+        painter.rect_stroke(
+            rect.shrink(3.0),
+            ROUND,
+            Stroke::new(2.0, TEXT),
+            egui::StrokeKind::Inside,
+        );
     }
     // Drawn, not labels of their own: the button's name says it.
     let line = |text: &str, font: FontId, below: f32, ink: Color32| {
         let middle = middle_of_capitals(ui, &font);
         let galley = painter.layout_no_wrap(text.to_owned(), font, ink);
         let left = rect.center().x - galley.size().x / 2.0;
-        painter.galley(egui::pos2(left, rect.center().y + below - middle), galley, ink);
+        painter.galley(
+            egui::pos2(left, rect.center().y + below - middle),
+            galley,
+            ink,
+        );
     };
     line(face.title, bold(26.0), -12.0, ink);
     line(face.key, regular(15.0), 17.0, ink.gamma_multiply(0.8));

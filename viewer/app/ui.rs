@@ -7,7 +7,10 @@ use std::{
 };
 
 use dexumi_episode::Rig;
-use egui::{Context, Event, Key, Rect, TextureHandle, TextureOptions, Ui, UiBuilder, ViewportCommand};
+use eframe::glow::{self, HasContext};
+use egui::{
+    Context, Event, Key, Rect, TextureHandle, TextureOptions, Ui, UiBuilder, ViewportCommand,
+};
 
 use super::{
     AppOptions,
@@ -21,10 +24,10 @@ use super::{
 };
 use crate::control::Order;
 
-/// Without news, the window is still drawn this often, for the timer.
-const REDRAW: Duration = Duration::from_millis(50);
-/// Where drawing costs less than this, curves move as smoothly as the screen can.
-const CHEAP_DRAW_S: f32 = 0.005;
+/// Time between two drawings with a graphics card …
+const REDRAW: Duration = Duration::from_millis(16);
+/// … and without one, where the processor draws and the recorder needs it too.
+const SOFTWARE_REDRAW: Duration = Duration::from_millis(40);
 
 /// A camera's picture.
 pub(super) struct Camera {
@@ -44,16 +47,23 @@ pub(super) struct App {
     cameras: BTreeMap<String, Camera>,
     closing: Closing,
     epoch: Instant,
-    /// Time spent on drawing, smoothed [s].
-    draw_s: f32,
+    redraw: Duration,
 }
 
 impl App {
     /// Sets up the window and starts to look for the recorder.
-    pub fn new(creation: &eframe::CreationContext<'_>, options: AppOptions) -> std::io::Result<Self> {
+    pub fn new(
+        creation: &eframe::CreationContext<'_>,
+        options: AppOptions,
+    ) -> std::io::Result<Self> {
         theme::install(&creation.egui_ctx);
         let ctx = creation.egui_ctx.clone();
-        let wake: Wake = Arc::new(move || ctx.request_repaint());
+        let redraw = if draws_in_software(creation) {
+            SOFTWARE_REDRAW
+        } else {
+            REDRAW
+        };
+        let wake: Wake = Arc::new(move || ctx.request_repaint_after(redraw));
         let nominal_hz = nominal_rates(&options);
         let model = Model::new(options.task.clone(), nominal_hz);
         let decoder = Decoder::start(wake.clone())?;
@@ -66,7 +76,7 @@ impl App {
             cameras: BTreeMap::new(),
             closing: Closing::No,
             epoch,
-            draw_s: 1.0,
+            redraw,
         })
     }
 
@@ -98,7 +108,16 @@ impl App {
         // Taken away here, so that Space does not press a focused button as well.
         ctx.input_mut(|input| {
             input.events.retain(|event| {
-                let Event::Key { key, pressed, repeat, modifiers, .. } = event else { return true };
+                let Event::Key {
+                    key,
+                    pressed,
+                    repeat,
+                    modifiers,
+                    ..
+                } = event
+                else {
+                    return true;
+                };
                 let action = match key {
                     _ if modifiers.any() => return true,
                     Key::Space => Action::Toggle,
@@ -141,14 +160,20 @@ impl App {
     fn take_pictures(&mut self, ctx: &Context) {
         let at_s = self.now_s();
         for (topic, preview) in self.decoder.take() {
-            let camera = self.cameras.entry(topic).or_insert(Camera { texture: None, problem: None, at_s });
+            let camera = self.cameras.entry(topic).or_insert(Camera {
+                texture: None,
+                problem: None,
+                at_s,
+            });
             camera.at_s = at_s;
             match preview {
                 Ok(image) => {
                     camera.problem = None;
                     match &mut camera.texture {
                         Some(texture) => texture.set(image, TextureOptions::LINEAR),
-                        none => *none = Some(ctx.load_texture("camera", image, TextureOptions::LINEAR)),
+                        none => {
+                            *none = Some(ctx.load_texture("camera", image, TextureOptions::LINEAR))
+                        }
                     }
                 }
                 Err(problem) => camera.problem = Some(problem),
@@ -158,26 +183,42 @@ impl App {
 
     fn panels(&mut self, ui: &mut Ui, layout: &Layout, phase: Phase) {
         let now_s = self.now_s();
-        within(ui, "band", layout.band, |ui| panel::band::show(ui, &self.model, now_s));
-        let pressed =
-            within(ui, "controls", layout.controls, |ui| panel::controls::show(ui, &mut self.model, now_s));
-        within(ui, "footer", layout.footer, |ui| panel::footer::show(ui, &self.model, self.draw_s));
+        within(ui, "band", layout.band, |ui| {
+            panel::band::show(ui, &self.model, now_s)
+        });
+        let pressed = within(ui, "controls", layout.controls, |ui| {
+            panel::controls::show(ui, &mut self.model, now_s)
+        });
+        within(ui, "footer", layout.footer, |ui| {
+            panel::footer::show(ui, &self.model)
+        });
         if panel::absent::is_due(&self.model) {
-            if within(ui, "absent", layout.body, |ui| panel::absent::show(ui, &self.model)) {
+            if within(ui, "absent", layout.body, |ui| {
+                panel::absent::show(ui, &self.model)
+            }) {
                 self.link.try_again();
             }
         } else {
             within(ui, "cameras", layout.cameras, |ui| {
                 panel::cameras::show(ui, &self.model, &self.cameras, now_s);
             });
-            within(ui, "streams", layout.streams, |ui| panel::streams::show(ui, &self.model));
-            within(ui, "messages", layout.messages, |ui| panel::messages::show(ui, &self.model));
-            within(ui, "plots", layout.plots, |ui| panel::plots::show(ui, &self.model, now_s));
-            within(ui, "episodes", layout.episodes, |ui| panel::episodes::show(ui, &self.model));
+            within(ui, "streams", layout.streams, |ui| {
+                panel::streams::show(ui, &self.model)
+            });
+            within(ui, "messages", layout.messages, |ui| {
+                panel::messages::show(ui, &self.model)
+            });
+            within(ui, "plots", layout.plots, |ui| {
+                panel::plots::show(ui, &self.model, now_s)
+            });
+            within(ui, "episodes", layout.episodes, |ui| {
+                panel::episodes::show(ui, &self.model)
+            });
         }
         let window = ui.max_rect();
         let stroke = egui::Stroke::new(BORDER, theme::phase_colour(phase));
-        ui.painter().rect_stroke(window, 0.0, stroke, egui::StrokeKind::Inside);
+        ui.painter()
+            .rect_stroke(window, 0.0, stroke, egui::StrokeKind::Inside);
         if let Some(action) = pressed {
             self.act(action);
         }
@@ -194,11 +235,25 @@ fn within<R>(ui: &mut Ui, name: &str, rect: Rect, show: impl FnOnce(&mut Ui) -> 
     .inner
 }
 
+/// Whether OpenGL is computed by the processor, by the name that it gives itself.
+fn draws_in_software(creation: &eframe::CreationContext<'_>) -> bool {
+    let Some(gl) = &creation.gl else { return false };
+    // SAFETY: eframe has just made this context and keeps it current on this
+    // thread while the application is created.
+    let name = unsafe { gl.get_parameter_string(glow::RENDERER) }.to_lowercase();
+    ["llvmpipe", "softpipe", "swrast", "swiftshader", "software"]
+        .iter()
+        .any(|known| name.contains(known))
+}
+
 /// Rates that the rig asks its cameras for; of other devices it says nothing.
 fn nominal_rates(options: &AppOptions) -> BTreeMap<String, f64> {
     // The recorder reads the same file and says what is wrong with it.
     let devices = Rig::load(&options.rig).map_or(Vec::new(), |rig| rig.device);
-    devices.into_iter().filter_map(|device| Some((device.stream, device.camera?.fps))).collect()
+    devices
+        .into_iter()
+        .filter_map(|device| Some((device.stream, device.camera?.fps)))
+        .collect()
 }
 
 impl eframe::App for App {
@@ -211,17 +266,19 @@ impl eframe::App for App {
         self.close(ctx);
     }
 
-    fn ui(&mut self, ui: &mut Ui, frame: &mut eframe::Frame) {
+    fn ui(&mut self, ui: &mut Ui, _: &mut eframe::Frame) {
         let ctx = ui.ctx().clone();
         theme::zoom_to_window(&ctx);
         self.keys(&ctx);
         let now_s = self.now_s();
         let phase = self.model.phase(now_s);
         let window = ui.max_rect();
-        let tint = theme::GROUND.lerp_to_gamma(theme::phase_colour(phase), 0.16);
-        ui.painter().rect_filled(window, 0.0, tint);
         let has_cameras = panel::cameras::topics(&self.model).next().is_some();
-        let layout = Layout::of(window, self.model.published.status.streams.len(), has_cameras);
+        let layout = Layout::of(
+            window,
+            self.model.published.status.streams.len(),
+            has_cameras,
+        );
         self.panels(ui, &layout, phase);
         if self.closing == Closing::Asking
             && let Some(answer) = close::ask(&ctx, self.model.published.number)
@@ -230,17 +287,13 @@ impl eframe::App for App {
             self.closing = self.closing.answered(answer, now_s);
             self.follow(&ctx, before);
         }
-        if let Some(cost_s) = frame.info().cpu_usage {
-            self.draw_s += (cost_s - self.draw_s) * 0.1;
-        }
-        if self.draw_s < CHEAP_DRAW_S {
-            ctx.request_repaint();
-        } else {
-            ctx.request_repaint_after(REDRAW);
-        }
+        ctx.request_repaint_after(self.redraw);
     }
 
     fn clear_color(&self, _: &egui::Visuals) -> [f32; 4] {
-        theme::GROUND.to_normalized_gamma_f32()
+        let state = theme::phase_colour(self.model.phase(self.now_s()));
+        theme::GROUND
+            .lerp_to_gamma(state, 0.16)
+            .to_normalized_gamma_f32()
     }
 }

@@ -36,11 +36,18 @@ pub(super) struct Verdict {
 
 impl Verdict {
     fn new(severity: Severity, text: impl Into<String>) -> Self {
-        Self { severity, text: text.into(), is_silent: false }
+        Self {
+            severity,
+            text: text.into(),
+            is_silent: false,
+        }
     }
 
     fn silent(severity: Severity, text: impl Into<String>) -> Self {
-        Self { is_silent: true, ..Self::new(severity, text) }
+        Self {
+            is_silent: true,
+            ..Self::new(severity, text)
+        }
     }
 
     /// Judges a stream, the worst thing first. `expected_hz` is `None` while
@@ -65,11 +72,17 @@ impl Verdict {
         } else if stream.age_s > SILENT_AFTER_S.max(5.0 * period_s) {
             Self::silent(Severity::Fault, format!("silent for {}", age(stream.age_s)))
         } else if let Some(hz) = slow(MUCH_TOO_SLOW) {
-            Self::new(Severity::Fault, format!("much too slow: {:.0} of {hz:.0} Hz", stream.rate_hz))
+            Self::new(
+                Severity::Fault,
+                format!("much too slow: {:.0} of {hz:.0} Hz", stream.rate_hz),
+            )
         } else if stream.clock == "lost" {
             Self::new(Severity::Fault, "its clock cannot be followed")
         } else if let Some(hz) = slow(SLOW) {
-            Self::new(Severity::Warning, format!("slow: {:.0} of {hz:.0} Hz", stream.rate_hz))
+            Self::new(
+                Severity::Warning,
+                format!("slow: {:.0} of {hz:.0} Hz", stream.rate_hz),
+            )
         } else if !counted.is_empty() {
             Self::new(Severity::Warning, counted.join(", "))
         } else if stream.clock == "holdover" {
@@ -91,9 +104,15 @@ pub(super) fn stream_name(topic: &str) -> String {
         Some(StreamKind::Camera { name }) => format!("{name} camera"),
         None => return topic.to_owned(),
     };
-    let plain = plain.replace(['_', '-'], " ");
-    let mut letters = plain.chars();
-    letters.next().map_or(String::new(), |first| first.to_uppercase().chain(letters).collect())
+    capitalised(&plain.replace(['_', '-'], " "))
+}
+
+/// With a capital letter in front.
+pub(super) fn capitalised(text: &str) -> String {
+    let mut letters = text.chars();
+    letters.next().map_or(String::new(), |first| {
+        first.to_uppercase().chain(letters).collect()
+    })
 }
 
 /// State of a clock, in one or two words.
@@ -164,7 +183,10 @@ pub(super) fn count(number: u64) -> String {
 /// A rate, with what is expected where that is known: `29.9 / 30`.
 pub(super) fn rate(rate_hz: f64, expected: Option<Expected>) -> String {
     match expected {
-        Some(Expected { hz, is_nominal: true }) => format!("{rate_hz:.0} / {hz:.0}"),
+        Some(Expected {
+            hz,
+            is_nominal: true,
+        }) => format!("{rate_hz:.0} / {hz:.0}"),
         Some(Expected { hz, .. }) => format!("{rate_hz:.0} / ≈{hz:.0}"),
         None => format!("{rate_hz:.0}"),
     }
@@ -185,8 +207,13 @@ pub(super) fn disk(free_bytes: u64, bytes_per_s: Option<f64>) -> String {
         return "disk: free space unknown".to_owned();
     }
     let free = bytes(free_bytes);
-    match bytes_per_s.filter(|&rate| rate > 0.0).map(|rate| free_bytes as f64 / rate / 60.0) {
-        Some(minutes) if minutes < 120.0 => format!("disk: {free} free, enough for {minutes:.0} min"),
+    match bytes_per_s
+        .filter(|&rate| rate > 0.0)
+        .map(|rate| free_bytes as f64 / rate / 60.0)
+    {
+        Some(minutes) if minutes < 120.0 => {
+            format!("disk: {free} free, enough for {minutes:.0} min")
+        }
         Some(minutes) => format!("disk: {free} free, enough for {:.0} h", minutes / 60.0),
         None => format!("disk: {free} free"),
     }
@@ -216,7 +243,10 @@ mod tests {
         };
         let text = str::to_owned;
         assert_eq!(judge(|_| {}), (Severity::Good, text("good"), false));
-        assert_eq!(judge(|s| s.age_s = -1.0), (Severity::Waiting, text("no data yet"), true));
+        assert_eq!(
+            judge(|s| s.age_s = -1.0),
+            (Severity::Waiting, text("no data yet"), true)
+        );
         let gone = judge(|s| (s.age_s, s.rate_hz, s.lost) = (3.21, 0.0, 4));
         assert_eq!(gone, (Severity::Fault, text("silent for 3.2 s"), true));
         let unplugged = judge(|s| (s.problem, s.age_s) = (Some("unplugged".to_owned()), 9.0));
@@ -225,15 +255,34 @@ mod tests {
         assert_eq!(slow, (Severity::Warning, text("slow: 20 of 30 Hz"), false));
         assert_eq!(judge(|s| s.rate_hz = 12.0).0, Severity::Fault);
         let counts = judge(|s| (s.lost, s.suspect) = (1200, 3));
-        assert_eq!(counts, (Severity::Warning, text("1\u{a0}200 lost, 3 suspect"), false));
-        assert_eq!(judge(|s| s.clock = "acquiring".to_owned()).0, Severity::Waiting);
+        assert_eq!(
+            counts,
+            (Severity::Warning, text("1\u{a0}200 lost, 3 suspect"), false)
+        );
+        assert_eq!(
+            judge(|s| s.clock = "acquiring".to_owned()).0,
+            Severity::Waiting
+        );
     }
 
     #[test]
     fn a_slow_stream_is_silent_only_after_five_periods() {
-        let slow = StreamStatus { rate_hz: 0.5, age_s: 4.0, ..stream() };
+        let slow = StreamStatus {
+            rate_hz: 0.5,
+            age_s: 4.0,
+            ..stream()
+        };
         assert_eq!(Verdict::of(&slow, Some(0.5)).severity, Severity::Good);
-        assert!(Verdict::of(&StreamStatus { age_s: 11.0, ..slow }, Some(0.5)).is_silent);
+        assert!(
+            Verdict::of(
+                &StreamStatus {
+                    age_s: 11.0,
+                    ..slow
+                },
+                Some(0.5)
+            )
+            .is_silent
+        );
     }
 
     #[test]
@@ -265,15 +314,39 @@ mod tests {
     fn disk_tells_how_long_it_lasts() {
         assert_eq!(disk(0, None), "disk: free space unknown");
         assert_eq!(disk(50_000_000_000, None), "disk: 50.0 GB free");
-        assert_eq!(disk(50_000_000_000, Some(8e6)), "disk: 50.0 GB free, enough for 104 min");
-        assert_eq!(disk(500_000_000_000, Some(8e6)), "disk: 500 GB free, enough for 17 h");
+        assert_eq!(
+            disk(50_000_000_000, Some(8e6)),
+            "disk: 50.0 GB free, enough for 104 min"
+        );
+        assert_eq!(
+            disk(500_000_000_000, Some(8e6)),
+            "disk: 500 GB free, enough for 17 h"
+        );
     }
 
     #[test]
     fn a_rate_that_was_only_seen_says_so() {
         let hz = 180.4;
-        assert_eq!(rate(181.0, Some(Expected { hz, is_nominal: false })), "181 / ≈180");
-        assert_eq!(rate(30.0, Some(Expected { hz: 30.0, is_nominal: true })), "30 / 30");
+        assert_eq!(
+            rate(
+                181.0,
+                Some(Expected {
+                    hz,
+                    is_nominal: false
+                })
+            ),
+            "181 / ≈180"
+        );
+        assert_eq!(
+            rate(
+                30.0,
+                Some(Expected {
+                    hz: 30.0,
+                    is_nominal: true
+                })
+            ),
+            "30 / 30"
+        );
         assert_eq!(rate(30.0, None), "30");
     }
 }

@@ -98,7 +98,7 @@ impl Export {
         let mut progress = Progress::new("export", 1000 * episodes.len() as u64);
         let outcome = {
             let mut each = episodes.iter().map(|path| {
-                let prepare = || -> Result<_> {
+                let mut prepare = || -> Result<_> {
                     let aligned = self.alignment.load(path)?;
                     let hand = match &given {
                         Some(hand) => hand.clone(),

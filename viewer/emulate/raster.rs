@@ -16,11 +16,7 @@ const NEAR_M: f32 = 0.02;
 /// Steps of the shading across a round shape.
 const SHADES: usize = 128;
 /// Pixels of a row that are worked out together.
-const LANES: usize = 16;
-/// Their places.
-const STEPS: [f32; LANES] = [
-    0., 1., 2., 3., 4., 5., 6., 7., 8., 9., 10., 11., 12., 13., 14., 15.,
-];
+const LANES: usize = 64;
 
 /// Pinhole lens: pixel (column, row) = (fx·x/z + cx, fy·y/z + cy); whole numbers are centres of
 /// pixels [pixel].
@@ -84,21 +80,46 @@ impl Shader {
         }
     }
 
-    /// Colour (blue, green, red) where the unit normal is `normal`. Lambert's and Blinn's laws,
-    /// with a bright rim.
-    #[inline]
+    /// Colour (blue, green, red) where the unit normal is `normal`.
     pub fn colour(&self, normal: &V3) -> [u8; 3] {
-        let lamp = normal.dot(&self.light.lamp).max(0.0);
-        let sky = 0.5 + 0.5 * normal.dot(&self.light.up);
-        let facing = (-normal.dot(&self.view)).clamp(0.0, 1.0);
-        let diffuse = 0.20 + 0.22 * sky + 0.50 * lamp + 0.38 * facing;
-        let (shine, away) = (normal.dot(&self.halfway).max(0.0), 1.0 - facing);
-        let (shine, front) = (shine.powi(28) * 0.62, facing.powi(16) * 0.12);
-        let added = shine + front + away * away * away * (0.10 + 0.22 * sky);
-        let added = 255.0 * self.material.gloss * added;
-        self.material
-            .bgr
-            .map(|channel| (channel * diffuse + added).min(255.0) as u8)
+        let lamp = normal.dot(&self.light.lamp);
+        let up = normal.dot(&self.light.up);
+        let tone = tone(lamp, up, -normal.dot(&self.view), normal.dot(&self.halfway));
+        self.material.toned(tone)
+    }
+}
+
+/// How bright a surface is, and how much white is added, as multiples of its gloss: Lambert's and
+/// Blinn's laws, with a bright rim. All are cosines of its normal: to the lamp, upwards, to the
+/// camera, and half-way between lamp and camera.
+#[inline(always)]
+fn tone(lamp: f32, up: f32, facing: f32, shine: f32) -> (f32, f32) {
+    let (lamp, facing, shine) = (
+        at_least(0.0, lamp),
+        at_least(0.0, facing),
+        at_least(0.0, shine),
+    );
+    let sky = 0.5 + 0.5 * up;
+    let away = at_least(0.0, 1.0 - facing);
+    let square = |x: f32| x * x;
+    let (shine4, facing4) = (square(square(shine)), square(square(facing)));
+    let (shine8, front) = (square(shine4), square(square(facing4)));
+    let shine28 = square(shine8) * shine8 * shine4;
+    let added = 0.62 * shine28 + 0.12 * front + away * away * away * (0.10 + 0.22 * sky);
+    (0.20 + 0.22 * sky + 0.50 * lamp + 0.38 * facing, added)
+}
+
+/// The greater; unlike `max`, one instruction, as no number here is not a number.
+#[inline(always)]
+fn at_least(low: f32, x: f32) -> f32 {
+    if x > low { x } else { low }
+}
+
+impl Material {
+    fn toned(&self, (bright, added): (f32, f32)) -> [u8; 3] {
+        let added = 255.0 * self.gloss * added;
+        // The conversion saturates.
+        self.bgr.map(|channel| (channel * bright + added) as u8)
     }
 }
 
@@ -201,87 +222,63 @@ impl Canvas {
         let aside = out.cross(&ahead);
         let lean = axis.dot(&out);
         let upright = (1.0 - lean * lean).max(0.0).sqrt();
-        // Normal of the side on its ridge: perpendicular to the axis, towards the camera.
-        let ridge = ahead * lean - out * upright;
-        let shader = Shader::new(&shape.material, light, &out);
+        let halfway = Shader::new(&shape.material, light, &out).halfway;
+        let side = Side {
+            a,
+            e,
+            length,
+            inv_length: if length > 1e-3 { 1.0 / length } else { 0.0 },
+            pixel_radii: [ra, rb],
+            radii,
+            near,
+            lean,
+            upright,
+            light: [light.lamp, light.up, halfway]
+                .map(|to| [to.dot(&aside), to.dot(&ahead), -to.dot(&out)]),
+        };
         let shades: [[u8; 3]; SHADES] = std::array::from_fn(|i| {
             let n = (i as f32 + 0.5) * (2.0 / SHADES as f32) - 1.0;
-            let normal = aside * n + ridge * (1.0 - n * n).sqrt();
-            shader.colour(&normal)
+            let bulge = (1.0 - n * n).sqrt();
+            let tone = side.tone([n, bulge * lean, bulge * upright]);
+            shape.material.toned(tone)
         });
-        let (inv_length, rmax) = (
-            if length > 1e-3 { 1.0 / length } else { 0.0 },
-            ra.max(rb) + 1.0,
-        );
-        let rows = pixels(
-            (a[1] - ra).min(b[1] - rb) - 1.0,
-            (a[1] + ra).max(b[1] + rb) + 1.0,
-            self.height,
-        );
-        for y in rows {
-            let dy = y as f32 - a[1];
-            let (u_row, d_row) = (dy * e[1] - a[0] * e[0], dy * e[0] + a[0] * e[1]);
-            let span = narrow((0.0, self.width as f32), d_row, -e[1], -rmax, rmax);
-            let span = narrow(span, u_row, e[0], -ra - 1.0, length + rb + 1.0);
-            let columns = pixels(span.0, span.1, self.width);
+        let none = [0.0; LANES];
+        let mut lanes = Lanes { along: none, aside: none, cover: none, here: none };
+        let (low, high) = ((a[1] - ra).min(b[1] - rb), (a[1] + ra).max(b[1] + rb));
+        for y in pixels(low - 1.0, high + 1.0, self.height) {
+            let columns = side.columns(y as f32, self.width);
             let row = y * self.width;
             let bgr = &mut self.bgr[row..row + self.width][columns.clone()];
             let nearness = &mut self.nearness[row..row + self.width][columns.clone()];
             let blocks = bgr.chunks_mut(LANES).zip(nearness.chunks_mut(LANES));
             for ((bgr, nearness), x) in blocks.zip(columns.step_by(LANES)) {
-                // The side of the shape, without branches: the compiler does four at a time.
-                let (mut sides, mut places, mut covers) =
-                    ([0.0; LANES], [0.0; LANES], [0.0; LANES]);
-                let mut heres = [0.0; LANES];
-                let x = x as f32;
-                for k in 0..LANES {
-                    let (u, d) = (u_row + (x + STEPS[k]) * e[0], d_row - (x + STEPS[k]) * e[1]);
-                    let r = ra + (rb - ra) * (u * inv_length).max(0.0).min(1.0);
-                    let n = d / r;
-                    let bulge = (1.0 - n * n).max(0.0).sqrt();
-                    let s = u - r * bulge * lean;
-                    let part = (s * inv_length).max(0.0).min(1.0);
-                    let middle = near[0] + (near[1] - near[0]) * part;
-                    let radius = radii[0] + (radii[1] - radii[0]) * part;
-                    heres[k] = middle + middle * middle * radius * bulge * upright;
-                    covers[k] = r - d.abs() + 0.5;
-                    (sides[k], places[k]) = (n, s);
-                }
+                side.fill(x as f32, y as f32, bgr.len(), &mut lanes);
                 for (k, (pixel, nearest)) in bgr.iter_mut().zip(nearness).enumerate() {
-                    let s = places[k];
-                    if s >= 0.0 && s <= length || !shape.round_ends {
-                        let mut cover = covers[k];
-                        if !shape.round_ends {
-                            // The far end reaches a little further, under the rim of a cup: seen
-                            // from close by, that is not quite where parallel rays have it.
-                            cover = cover.min(s + 0.5).min(length - s + 0.5 + 0.05 * rb);
-                        }
-                        if cover > 0.0 && heres[k] > *nearest {
-                            let shade = ((sides[k] + 1.0) * (SHADES as f32 / 2.0)) as usize;
-                            blend(pixel, shades[shade.min(SHADES - 1)], cover);
-                            if cover > 0.5 {
-                                *nearest = heres[k];
-                            }
-                        }
+                    let s = lanes.along[k];
+                    let (mut cover, mut here) = (lanes.cover[k], lanes.here[k]);
+                    let mut end = None;
+                    if !shape.round_ends {
+                        // The far end reaches a little further, under the rim of a cup: seen from
+                        // close by, that is not quite where parallel rays have it.
+                        cover = cover.min(s + 0.5).min(length - s + 0.5 + 0.05 * rb);
+                    } else if s < 0.0 || s > length {
+                        let met = side.end(s > length, (x + k) as f32, y as f32);
+                        (cover, here) = (met.cover, met.here);
+                        end = Some(met);
+                    }
+                    if cover <= 0.0 || here <= *nearest {
                         continue;
                     }
-                    let (u, d) = (u_row + (x + STEPS[k]) * e[0], d_row - (x + STEPS[k]) * e[1]);
-                    let i = usize::from(s > length);
-                    let (from_end, r) = if i == 0 { (u, ra) } else { (u - length, rb) };
-                    let (n_ahead, n_aside) = (from_end / r, d / r);
-                    let squared = n_ahead * n_ahead + n_aside * n_aside;
-                    let bulge = (1.0 - squared).max(0.0).sqrt();
-                    let here = near[i] + near[i] * near[i] * radii[i] * bulge;
-                    if here <= *nearest {
-                        continue;
-                    }
-                    let cover = r * (1.0 - squared.sqrt()) + 0.5;
-                    if cover > 0.0 {
-                        let normal = ahead * n_ahead + aside * n_aside - out * bulge;
-                        blend(pixel, shader.colour(&normal), cover);
-                        if cover > 0.5 {
-                            *nearest = here;
+                    let shade = match end {
+                        None => {
+                            let step = (lanes.aside[k] + 1.0) * (SHADES as f32 / 2.0);
+                            shades[(step as usize).min(SHADES - 1)]
                         }
+                        Some(met) => shape.material.toned(side.tone(met.normal)),
+                    };
+                    blend(pixel, shade, cover);
+                    if cover > 0.5 {
+                        *nearest = here;
                     }
                 }
             }
@@ -346,6 +343,115 @@ impl Canvas {
                 }
             }
         }
+    }
+}
+
+/// A round shape as it lies in the image.
+struct Side {
+    /// First end, and unit vector towards the other [pixel].
+    a: [f32; 2],
+    e: [f32; 2],
+    /// Distance of the ends, and one over it [pixel]; 0 and 0 for a ball.
+    length: f32,
+    inv_length: f32,
+    /// Radii at the ends, in the image [pixel] and in space [m].
+    pixel_radii: [f32; 2],
+    radii: [f32; 2],
+    /// One over the depth of the ends [1/m].
+    near: [f32; 2],
+    /// Cosine and sine of the angle between the shape and the view.
+    lean: f32,
+    upright: f32,
+    /// To the lamp, upwards, and half-way to the lamp: aside, ahead and towards the camera.
+    light: [[f32; 3]; 3],
+}
+
+/// Where the rays of some pixels of a row meet the side of a shape, or would if it went on.
+struct Lanes {
+    /// Place along the shape [pixel]; below 0 or above its length they meet an end instead.
+    along: [f32; LANES],
+    /// Part of the normal across the shape.
+    aside: [f32; LANES],
+    /// Share of the pixel that is covered; above 1 inside, below 0 outside.
+    cover: [f32; LANES],
+    /// One over the depth [1/m].
+    here: [f32; LANES],
+}
+
+/// Where a ray meets a round end.
+struct End {
+    /// See [`Lanes`].
+    cover: f32,
+    here: f32,
+    /// Aside, ahead and towards the camera.
+    normal: [f32; 3],
+}
+
+impl Side {
+    /// Columns in which a row may meet the shape.
+    fn columns(&self, y: f32, width: usize) -> std::ops::Range<usize> {
+        let [ra, rb] = self.pixel_radii;
+        let widest = ra.max(rb) + 1.0;
+        let (u, d) = self.along_and_across(0.0, y);
+        let span = narrow((0.0, width as f32), d, -self.e[1], -widest, widest);
+        let span = narrow(span, u, self.e[0], -ra - 1.0, self.length + rb + 1.0);
+        pixels(span.0, span.1, width)
+    }
+
+    /// Place of a pixel along the shape and across it [pixel].
+    #[inline(always)]
+    fn along_and_across(&self, x: f32, y: f32) -> (f32, f32) {
+        let (dx, dy) = (x - self.a[0], y - self.a[1]);
+        (
+            dx * self.e[0] + dy * self.e[1],
+            dy * self.e[0] - dx * self.e[1],
+        )
+    }
+
+    /// Works out `count` pixels from (x, y) on, at most [`LANES`]. No branches, and a count that is
+    /// not known beforehand: so the compiler does several at a time.
+    fn fill(&self, x: f32, y: f32, count: usize, lanes: &mut Lanes) {
+        let [ra, rb] = self.pixel_radii;
+        let share = |x: f32| if x < 1.0 { at_least(0.0, x) } else { 1.0 };
+        let (along, aside) = (&mut lanes.along[..count], &mut lanes.aside[..count]);
+        let (cover, here) = (&mut lanes.cover[..count], &mut lanes.here[..count]);
+        for k in 0..count {
+            let (u, d) = self.along_and_across(x + k as i32 as f32, y);
+            let r = ra + (rb - ra) * share(u * self.inv_length);
+            let n = d / r;
+            let bulge = at_least(0.0, 1.0 - n * n).sqrt();
+            let s = u - r * bulge * self.lean;
+            let part = share(s * self.inv_length);
+            let near = self.near[0] + (self.near[1] - self.near[0]) * part;
+            let radius = self.radii[0] + (self.radii[1] - self.radii[0]) * part;
+            here[k] = near + near * near * radius * bulge * self.upright;
+            cover[k] = r - d.abs() + 0.5;
+            (along[k], aside[k]) = (s, n);
+        }
+    }
+
+    /// The first or the last end at a pixel.
+    #[inline(always)]
+    fn end(&self, last: bool, x: f32, y: f32) -> End {
+        let (u, d) = self.along_and_across(x, y);
+        let i = usize::from(last);
+        let (from_end, r) = (if last { u - self.length } else { u }, self.pixel_radii[i]);
+        let (ahead, aside) = (from_end / r, d / r);
+        let squared = ahead * ahead + aside * aside;
+        let facing = at_least(0.0, 1.0 - squared).sqrt();
+        End {
+            cover: r * (1.0 - squared.sqrt()) + 0.5,
+            here: self.near[i] + self.near[i] * self.near[i] * self.radii[i] * facing,
+            normal: [aside, ahead, facing],
+        }
+    }
+
+    /// See [`tone`]; for a normal aside, ahead and towards the camera.
+    #[inline(always)]
+    fn tone(&self, normal: [f32; 3]) -> (f32, f32) {
+        let [n, a, f] = normal;
+        let [lamp, up, shine] = self.light.map(|to| n * to[0] + a * to[1] + f * to[2]);
+        tone(lamp, up, f, shine)
     }
 }
 

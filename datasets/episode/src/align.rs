@@ -278,6 +278,33 @@ fn capture_times(episode: &Episode, calibration: Option<&Calibration>, stream: &
     Times { capture, report }
 }
 
+/// Stamps of a stream's samples with their capture times, suspect ones included,
+/// in the order of the file: for checks against a reference.
+///
+/// # Errors
+/// The file is damaged, or `topic` is no stream of a device.
+pub fn stamped(
+    episode: &Episode,
+    calibration: Option<&Calibration>,
+    topic: &str,
+) -> Result<Vec<(Stamp, SessionTime)>, EpisodeError> {
+    fn stamps<M: crate::schema::Record>(file: &crate::read::EpisodeFile, topic: &str) -> Result<Vec<Stamp>, EpisodeError> {
+        Ok(file.read::<M>(topic)?.iter().filter_map(|(_, message)| message.stamp().cloned()).collect())
+    }
+    let file = &episode.file;
+    let stamps = match StreamKind::of(topic) {
+        Some(StreamKind::Encoders { .. }) => stamps::<Encoders>(file, topic)?,
+        Some(StreamKind::Force { .. }) => stamps::<Force>(file, topic)?,
+        Some(StreamKind::Tracker { name }) => stamps::<Tracking>(file, &format!("/tracker/{name}/status"))?,
+        Some(StreamKind::Camera { .. }) => stamps::<Timing>(file, &timing_topic(topic))?,
+        None => {
+            return Err(EpisodeError::content(format!("`{topic}` is no stream of a device"), file.path()));
+        }
+    };
+    let times = capture_times(episode, calibration, topic, &stamps.iter().collect::<Vec<_>>());
+    Ok(stamps.into_iter().zip(times.capture).collect())
+}
+
 impl StreamReport {
     fn finish(&mut self, times: &[SessionTime], max_gap: Delta) {
         for pair in times.windows(2) {

@@ -18,6 +18,8 @@ const MIN_SKEW_SPAN: Delta = Delta::from_millis(4_000);
 const MAX_SKEW: f64 = 5e-3;
 /// A device clock this far from its fit has been reset or has jumped.
 const JUMP: Delta = Delta::from_millis(250);
+/// A process can be stopped and its input wait for this long.
+const LATEST: Delta = Delta::from_millis(10_000);
 /// Agreeing samples that make a jump a fact rather than one bad packet.
 const JUMP_SAMPLES: usize = 5;
 
@@ -216,8 +218,10 @@ impl ClockEstimator {
         let (x, y) = envelope.relative(device, host);
         let (slope, x0, y0) = envelope.line();
         let residual = y - y0 - ((x - x0) as f64 * slope) as i64;
-        // Late by whole seconds is possible (a stopped process), early is not.
-        if residual < -JUMP.nanos() || residual > 40 * JUMP.nanos() {
+        // Late by whole seconds is possible (a stopped process); early is not, nor
+        // is a clock that runs backwards.
+        let backwards = x < envelope.last_x - JUMP.nanos();
+        if backwards || residual < -JUMP.nanos() || residual > LATEST.nanos() {
             self.gated += 1;
             let offset = host.nanos() - device.nanos();
             let agrees = |&(d, h): &(DeviceTime, HostTime)| {
@@ -334,12 +338,15 @@ pub fn fit_recording(
             continue;
         }
         let offset = host.nanos() - device.nanos();
-        let near = level.is_none_or(|level| {
-            offset - level > -JUMP.nanos() && offset - level < 40 * JUMP.nanos()
-        });
+        let backwards =
+            current.last().is_some_and(|&(last, _)| last - device > JUMP);
+        let near = !backwards
+            && level.is_none_or(|level| {
+                offset - level > -JUMP.nanos() && offset - level < LATEST.nanos()
+            });
         if near {
             rebel.clear();
-            level = Some(level.map_or(offset, |level| level.min(offset).max(offset - 4 * JUMP.nanos())));
+            level = Some(level.map_or(offset, |level| level.min(offset)));
             current.push((device, host));
             continue;
         }

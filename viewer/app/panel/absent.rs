@@ -34,20 +34,57 @@ pub(in crate::app) fn show(ui: &mut Ui, model: &Model) -> bool {
                 lines => lines.join("\n"),
             };
             let rows = (places[1].height() / 19.0) as usize;
-            theme::text_rows(ui, places[1], Align2::LEFT_TOP, FontId::monospace(15.0), TEXT, &said, rows.max(1));
-            theme::text(ui, places[2], Align2::LEFT_BOTTOM, bold(17.0), WEAK, "What to do next:");
+            theme::text_rows(
+                ui,
+                places[1],
+                Align2::LEFT_TOP,
+                FontId::monospace(15.0),
+                TEXT,
+                &said,
+                rows.max(1),
+            );
+            theme::text(
+                ui,
+                places[2],
+                Align2::LEFT_BOTTOM,
+                bold(17.0),
+                WEAK,
+                "What to do next:",
+            );
             let next = "Do what the last line asks for; most often a device is unplugged, or the rig file names \
                         another port (`dexumi devices` lists what is connected). An episode that was running \
                         is repaired at the next start.";
-            theme::text_rows(ui, places[3], Align2::LEFT_TOP, regular(18.0), TEXT, next, 3);
+            theme::text_rows(
+                ui,
+                places[3],
+                Align2::LEFT_TOP,
+                regular(18.0),
+                TEXT,
+                next,
+                3,
+            );
             let button = places[4].with_max_x(places[4].left() + 300.0);
             let fill = theme::phase_colour(Phase::Ready);
-            let face = Face { title: "Try again", key: "Enter", fill, is_enabled: true };
-            let is_key = !ui.ctx().text_edit_focused() && ui.input(|input| input.key_pressed(egui::Key::Enter));
+            let face = Face {
+                title: "Try again",
+                key: "Enter",
+                fill,
+                is_enabled: true,
+            };
+            let is_key = !ui.ctx().text_edit_focused()
+                && ui.input(|input| input.key_pressed(egui::Key::Enter));
             theme::big_button(ui, button, &face).clicked() || is_key
         }
         LinkState::Starting { what } => {
-            theme::text_rows(ui, inside, Align2::CENTER_CENTER, regular(22.0), WEAK, &format!("{what} …"), 4);
+            theme::text_rows(
+                ui,
+                inside,
+                Align2::CENTER_CENTER,
+                regular(22.0),
+                WEAK,
+                &format!("{what} …"),
+                4,
+            );
             false
         }
         LinkState::Ended => {
@@ -56,7 +93,12 @@ pub(in crate::app) fn show(ui: &mut Ui, model: &Model) -> bool {
             theme::text(ui, text, Align2::CENTER_CENTER, regular(22.0), TEXT, said);
             let button = egui::Rect::from_center_size(button.center(), vec2(300.0, 76.0));
             let fill = theme::phase_colour(Phase::Ready);
-            let face = Face { title: "Start it again", key: "Enter", fill, is_enabled: true };
+            let face = Face {
+                title: "Start it again",
+                key: "Enter",
+                fill,
+                is_enabled: true,
+            };
             theme::big_button(ui, button, &face).clicked()
         }
         LinkState::Connected => false,

@@ -20,12 +20,22 @@ const MOST: usize = 4;
 
 /// Topics of the cameras, in the rig's order.
 pub(in crate::app) fn topics(model: &Model) -> impl Iterator<Item = &str> {
-    let topics = model.published.status.streams.iter().map(|stream| stream.stream.as_str());
+    let topics = model
+        .published
+        .status
+        .streams
+        .iter()
+        .map(|stream| stream.stream.as_str());
     topics.filter(|topic| matches!(StreamKind::of(topic), Some(StreamKind::Camera { .. })))
 }
 
 /// Draws the previews.
-pub(in crate::app) fn show(ui: &mut Ui, model: &Model, cameras: &BTreeMap<String, Camera>, now_s: f64) {
+pub(in crate::app) fn show(
+    ui: &mut Ui,
+    model: &Model,
+    cameras: &BTreeMap<String, Camera>,
+    now_s: f64,
+) {
     let rows = model.rows();
     let is_camera = |row: &&Row<'_>| topics(model).any(|topic| topic == row.status.stream);
     let shown: Vec<_> = rows.iter().filter(is_camera).take(MOST).collect();
@@ -52,13 +62,22 @@ fn show_camera(ui: &mut Ui, place: Rect, row: &Row<'_>, camera: Option<&Camera>,
         let size = texture.size_vec2();
         let scale = (place.width() / size.x).min(place.height() / size.y);
         let picture = Rect::from_center_size(place.center(), size * scale);
-        let tint = if is_live { Color32::WHITE } else { Color32::from_gray(70) };
-        let image = Image::new(texture).alt_text(format!("Preview of {name}")).tint(tint);
+        let tint = if is_live {
+            Color32::WHITE
+        } else {
+            Color32::from_gray(70)
+        };
+        let image = Image::new(texture)
+            .alt_text(format!("Preview of {name}"))
+            .tint(tint);
         ui.put(picture, image.fit_to_exact_size(picture.size()));
     }
     if !is_live {
         let why = match camera {
-            Some(Camera { problem: Some(problem), .. }) => problem.clone(),
+            Some(Camera {
+                problem: Some(problem),
+                ..
+            }) => problem.clone(),
             Some(_) => format!("no new picture for {}", words::age(age_s)),
             None => "no picture yet".to_owned(),
         };
@@ -66,18 +85,44 @@ fn show_camera(ui: &mut Ui, place: Rect, row: &Row<'_>, camera: Option<&Camera>,
             Some(_) => (severity_colour(Severity::Fault), bold(20.0)),
             None => (WEAK, regular(18.0)),
         };
-        theme::text_rows(ui, place.shrink(20.0), Align2::CENTER_CENTER, font, colour, &why, 3);
+        theme::text_rows(
+            ui,
+            place.shrink(20.0),
+            Align2::CENTER_CENTER,
+            font,
+            colour,
+            &why,
+            3,
+        );
     }
     let label = format!("{name}  {:.0} Hz", row.status.rate_hz);
-    let width = ui.painter().layout_no_wrap(label.clone(), bold(14.0), Color32::WHITE).size().x;
+    let width = ui
+        .painter()
+        .layout_no_wrap(label.clone(), bold(14.0), Color32::WHITE)
+        .size()
+        .x;
     let tag = Rect::from_min_size(place.min + vec2(8.0, 8.0), vec2(width + 30.0, 24.0));
     let tag = tag.with_max_x(tag.right().min(place.right() - 8.0));
-    ui.painter().rect_filled(tag, 6.0, Color32::from_black_alpha(170));
+    ui.painter()
+        .rect_filled(tag, 6.0, Color32::from_black_alpha(170));
     let colour = severity_colour(row.verdict.severity);
-    ui.painter().circle_filled(pos2(tag.left() + 12.0, tag.center().y), 5.0, colour);
+    ui.painter()
+        .circle_filled(pos2(tag.left() + 12.0, tag.center().y), 5.0, colour);
     let text = tag.with_min_x(tag.left() + 22.0);
-    theme::text(ui, text, Align2::LEFT_CENTER, bold(14.0), Color32::WHITE, &label);
+    theme::text(
+        ui,
+        text,
+        Align2::LEFT_CENTER,
+        bold(14.0),
+        Color32::WHITE,
+        &label,
+    );
     if row.verdict.severity == Severity::Fault {
-        ui.painter().rect_stroke(place, theme::ROUND, Stroke::new(3.0, colour), StrokeKind::Inside);
+        ui.painter().rect_stroke(
+            place,
+            theme::ROUND,
+            Stroke::new(3.0, colour),
+            StrokeKind::Inside,
+        );
     }
 }

@@ -12,8 +12,8 @@ use crate::app::{
 /// Less than this is worth a colour [byte].
 const LITTLE: u64 = 5_000_000_000;
 
-/// Draws the footer. `draw_s` is what drawing costs.
-pub(in crate::app) fn show(ui: &mut Ui, model: &Model, draw_s: f32) {
+/// Draws the footer.
+pub(in crate::app) fn show(ui: &mut Ui, model: &Model) {
     let published = &model.published;
     let [left, right] = columns(ui.max_rect(), [1.6, 1.0], 20.0);
     let what = match published.rig.as_str() {
@@ -21,7 +21,7 @@ pub(in crate::app) fn show(ui: &mut Ui, model: &Model, draw_s: f32) {
         rig => format!("{rig}   ·   {}   ·   {}", published.hand, published.session),
     };
     let shown = theme::text(ui, left, Align2::LEFT_CENTER, regular(14.0), WEAK, &what);
-    shown.on_hover_text(format!("rig, hand, session folder; drawing takes {:.1} ms", draw_s * 1e3));
+    shown.on_hover_text("rig, hand, session folder");
     if published.rig.is_empty() {
         return;
     }
@@ -32,7 +32,10 @@ pub(in crate::app) fn show(ui: &mut Ui, model: &Model, draw_s: f32) {
     };
     let mut text = words::disk(free, model.bytes_per_s());
     if model.is_recording() {
-        text = format!("this episode: {}   ·   {text}", words::bytes(published.status.bytes));
+        text = format!(
+            "this episode: {}   ·   {text}",
+            words::bytes(published.status.bytes)
+        );
     }
     theme::text(ui, right, Align2::RIGHT_CENTER, font, colour, &text);
 }

@@ -10,8 +10,9 @@ use crate::app::{
 };
 
 const SHARES: [f32; 10] = [18.5, 11.5, 7.5, 5.5, 7.5, 7.5, 9.5, 5.5, 8.0, 20.0];
-const HEADS: [&str; 10] =
-    ["Stream", "Rate, Hz", "Age", "Lost", "Suspect", "Missing", "Clock", "ppm", "Jitter", "In words"];
+const HEADS: [&str; 10] = [
+    "Stream", "Rate, Hz", "Age", "Lost", "Suspect", "Missing", "Clock", "ppm", "Jitter", "In words",
+];
 const HELP: [&str; 10] = [
     "",
     "Samples in the last second, and what it should be (≈: what the device has done so far)",
@@ -57,18 +58,32 @@ fn places(line: Rect) -> [Rect; 10] {
 }
 
 fn align(index: usize) -> Align2 {
-    if matches!(index, 0 | 6 | 9) { Align2::LEFT_CENTER } else { Align2::RIGHT_CENTER }
+    if matches!(index, 0 | 6 | 9) {
+        Align2::LEFT_CENTER
+    } else {
+        Align2::RIGHT_CENTER
+    }
 }
 
 fn show_row(ui: &mut Ui, rect: Rect, row: &Row<'_>) {
     let status = row.status;
     let colour = severity_colour(row.verdict.severity);
     ui.painter().hline(rect.x_range(), rect.top(), (1.0, LINE));
-    let quiet = |number: u64| if number == 0 { WEAK } else { severity_colour(Severity::Warning) };
+    let quiet = |number: u64| {
+        if number == 0 {
+            WEAK
+        } else {
+            severity_colour(Severity::Warning)
+        }
+    };
     let is_slow = row.verdict.text.contains("slow") || row.verdict.is_silent;
     let is_old = row.verdict.is_silent;
     let (clock, skew, jitter) = match status.clock.as_str() {
-        "arrival" | "" => (words::clock_state(&status.clock), String::new(), String::new()),
+        "arrival" | "" => (
+            words::clock_state(&status.clock),
+            String::new(),
+            String::new(),
+        ),
         state => (
             words::clock_state(state),
             format!("{:+.1}", status.skew_ppm),
@@ -97,9 +112,14 @@ fn show_row(ui: &mut Ui, rect: Rect, row: &Row<'_>) {
     let places = places(rect);
     for (index, (text, colour)) in cells.iter().enumerate() {
         let mut place = places[index];
-        let font = if matches!(index, 0 | 9) { bold(13.0) } else { regular(13.0) };
+        let font = if matches!(index, 0 | 9) {
+            bold(13.0)
+        } else {
+            regular(13.0)
+        };
         if index == 9 {
-            ui.painter().circle_filled(place.left_center() + vec2(5.0, 0.0), 5.0, *colour);
+            ui.painter()
+                .circle_filled(place.left_center() + vec2(5.0, 0.0), 5.0, *colour);
             place = place.with_min_x(place.left() + 17.0);
         }
         let shown = theme::text(ui, place, align(index), font, *colour, text);
