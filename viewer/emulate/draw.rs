@@ -6,9 +6,11 @@ use dexumi_retarget::Hand;
 use nalgebra::{Isometry3, Matrix3, Point3, Rotation3, Translation3, UnitQuaternion, Vector3};
 
 use super::objects;
-use super::raster::{Canvas, Lens, Light, Material, Round, V3};
+use super::raster::{Canvas, Lens, V3};
 use super::room::{LAMP, Room};
+use super::round::Round;
 use super::shadow::{Shadow, darkened};
+use super::surface::{Light, Material};
 
 /// Focal length of both cameras, in widths of the image: 900 pixels at 1280.
 const FOCAL_IN_WIDTHS: f64 = 900.0 / 1280.0;
@@ -289,7 +291,8 @@ impl Painter {
             }
             Backdrop::Moving(half) => {
                 let columns = width.div_ceil(2);
-                let angle = 2.0 / self.lens.focal[0];
+                // Two pixels wide, and twice that: out of focus, and kinder to the memory.
+                let angle = 4.0 / self.lens.focal[0];
                 let step = pose.ray(&self.lens, 2.0, 0.0) - pose.ray(&self.lens, 0.0, 0.0);
                 for (j, row) in half.chunks_exact_mut(columns).enumerate() {
                     let ray = pose.ray(&self.lens, 0.5, 2.0 * j as f32 + 0.5);

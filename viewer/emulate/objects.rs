@@ -3,9 +3,11 @@
 use std::f32::consts::TAU;
 
 use super::draw::{Shape, View};
-use super::raster::{Material, Round, Shader, V3};
+use super::raster::V3;
 use super::room::TABLE_Z_M;
+use super::round::Round;
 use super::shadow::Shadow;
+use super::surface::{Material, Shader};
 
 /// A box, turned about the vertical.
 struct Block {

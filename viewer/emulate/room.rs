@@ -46,7 +46,7 @@ pub struct Hit {
 /// The table, among the faces.
 const TABLE: usize = 6;
 /// Pixels of a row over which a place on a surface moves evenly enough.
-const BLOCK: usize = 8;
+const BLOCK: usize = 16;
 
 impl Hit {
     /// The place on the table [m from its corner], if that is what was met.

@@ -1,5 +1,6 @@
 //! Sizes, depths and hiding of what is drawn.
 
+use super::super::surface::Material;
 use super::*;
 
 const LENS: Lens = Lens {
