@@ -147,8 +147,9 @@ fn ticks(from: f64, to: f64) -> Vec<f64> {
     (first..=last.min(first + 12)).map(|k| k as f64 * step).collect()
 }
 
+/// Decimals that tell the ticks of such a span apart.
 fn decimals(span: f64) -> usize {
-    (1.0 - (span / 4.0).log10().floor()).clamp(0.0, 4.0) as usize - usize::from(span / 4.0 >= 1.0)
+    (-(span / 4.0).log10().floor()).clamp(0.0, 4.0) as usize
 }
 
 /// At most `count` of the points, evenly chosen.
@@ -171,7 +172,7 @@ mod tests {
     fn ticks_are_round_and_inside() {
         assert_eq!(ticks(0.0, 20.0), [0.0, 5.0, 10.0, 15.0, 20.0]);
         assert!(ticks(-0.37, 0.41).iter().all(|t| (-0.37..=0.41).contains(t)));
-        assert_eq!((decimals(20.0), decimals(0.8)), (0, 2));
+        assert_eq!((decimals(400.0), decimals(20.0), decimals(0.8)), (0, 0, 1));
     }
 
     #[test]

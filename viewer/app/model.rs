@@ -12,9 +12,11 @@ use dexumi_capture::{RecorderState, StreamStatus};
 
 use super::{
     history::History,
-    words::{Expected, Severity, Verdict, capitalised, count, stream_name, timer},
+    words::{Expected, Verdict, count, timer},
 };
 use crate::control::{Order, Published};
+
+pub(super) use state::{Headline, Phase};
 
 /// A recorder that publishes 20 times a second is stuck after this [s].
 const STALE_AFTER_S: f64 = 1.5;
@@ -99,6 +101,8 @@ pub(super) struct Model {
     pub task: String,
     /// Marks in this episode.
     pub marks: u32,
+    /// The recorder was told to end.
+    pub is_closing: bool,
     nominal_hz: BTreeMap<String, f64>,
     seen: BTreeMap<String, Seen>,
     heard_s: Option<f64>,
@@ -119,6 +123,7 @@ impl Model {
             history: History::default(),
             task,
             marks: 0,
+            is_closing: false,
             nominal_hz,
             seen: BTreeMap::new(),
             heard_s: None,

@@ -143,6 +143,7 @@ impl App {
             }
         }
         self.closing = self.closing.next(self.situation());
+        self.model.is_closing = matches!(self.closing, Closing::Ending { .. });
         self.follow(ctx, before);
     }
 

@@ -42,6 +42,9 @@ pub(super) struct Stream {
     last_device_ns: Option<i64>,
     step_ns: Option<f64>,
     lost_since: u64,
+    /// Of a camera without a clock: its first image of the episode, images since
+    /// then, and how many its nominal rate says are missing.
+    paced: Option<(HostTime, u64, u64)>,
     recent: VecDeque<HostTime>,
     values: Vec<f64>,
     problem: Option<String>,
@@ -90,6 +93,7 @@ impl Stream {
             last_device_ns: None,
             step_ns: None,
             lost_since: 0,
+            paced: None,
             recent: VecDeque::new(),
             values: Vec::new(),
             problem: None,
@@ -160,6 +164,7 @@ impl Stream {
         }
         self.channels = Some(channels);
         self.ledger = StreamLedger::default();
+        self.paced = None;
         self.dropped_before = self.dropped.load(Ordering::Relaxed);
         Ok(())
     }
@@ -269,6 +274,9 @@ impl Stream {
             self.ledger.written += 1;
             self.ledger.suspect += u64::from(sample.suspect != 0);
             self.ledger.missing += gap;
+            if sample.device.is_none() {
+                self.ledger.missing += self.pace(arrival);
+            }
             self.write(writer, sample, capture, anchor.to_session(arrival));
         }
         image
@@ -290,6 +298,19 @@ impl Stream {
         // Slowly towards what is seen, by the per-step time: one gap moves it little.
         self.step_ns = Some(usual + (step / steps - usual) * 0.02);
         (steps as u64 - 1).saturating_sub(lost)
+    }
+
+    /// Newly missing images of a camera without a clock: those that its nominal
+    /// rate, give or take half a percent, should have brought by now. A late image
+    /// is less than a period late, so that it does not count.
+    fn pace(&mut self, arrival: HostTime) -> u64 {
+        let Some(mode) = &self.device.camera else { return 0 };
+        let (first, count, missing) = self.paced.get_or_insert((arrival, 0, 0));
+        let due = ((arrival - *first).secs_f64() * mode.fps * 0.995).floor() as u64;
+        let fresh = due.saturating_sub(*count + *missing);
+        *count += 1;
+        *missing += fresh;
+        fresh
     }
 
     fn angles(&self, counts: &[i32], reference: i32) -> Vec<f64> {

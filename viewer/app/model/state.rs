@@ -7,7 +7,7 @@ use crate::app::words::{Severity, capitalised, stream_name};
 
 /// State of the whole, one colour each.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Phase {
+pub(in crate::app) enum Phase {
     /// Not ready yet.
     Idle,
     /// Everything is live.
@@ -22,7 +22,7 @@ pub(super) enum Phase {
 
 /// The band at the top, in words.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Headline {
+pub(in crate::app) struct Headline {
     /// State.
     pub word: &'static str,
     /// What it means and what to do.
@@ -49,6 +49,10 @@ impl Model {
             }
             LinkState::Ended => {
                 return (Phase::Idle, "CLOSED", "The recorder has ended.".to_owned());
+            }
+            LinkState::Connected if self.is_closing => {
+                let sentence = "The recorder completes its files.".to_owned();
+                return (Phase::Saving, "CLOSING", sentence);
             }
             LinkState::Connected if self.heard_s.is_none() => {
                 return (
