@@ -25,8 +25,7 @@ pub const CENTRE_M: [f64; 3] = [0.30, 0.0, 1.0];
 /// One sine: amplitude [m or rad], frequency [Hz], phase [turns].
 type Sine = (f64, f64, f64);
 
-/// x, y, z [m]; then turns about the world's x, y, z [rad]. The frequencies have no small common
-/// multiple.
+/// x, y, z [m]; then turns about the world's x, y, z [rad]. Their periods fit into no short one.
 const SINES: [[Sine; 2]; 6] = [
     [(0.130, 0.1031, 0.00), (0.050, 0.2713, 0.31)],
     [(0.150, 0.1279, 0.25), (0.050, 0.3301, 0.77)],
