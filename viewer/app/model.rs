@@ -16,7 +16,7 @@ use super::{
 };
 use crate::control::{Order, Published};
 
-pub(super) use state::{Headline, Phase};
+pub(super) use state::Phase;
 
 /// A recorder that publishes 20 times a second is stuck after this [s].
 const STALE_AFTER_S: f64 = 1.5;

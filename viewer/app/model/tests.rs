@@ -1,6 +1,6 @@
 use dexumi_capture::Status;
 
-use super::*;
+use super::{state::Headline, *};
 
 const CAMERA: &str = "/camera/wrist/image";
 const ENCODERS: &str = "/exo/right/encoders";
