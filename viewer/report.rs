@@ -5,7 +5,7 @@ use std::{fmt::Write, path::{Path, PathBuf}};
 use anyhow::Result;
 use base64::{Engine, engine::general_purpose::STANDARD};
 use dexumi_capture::emulate::truth::{Fate, Truth};
-use dexumi_episode::{HostTime, StreamKind, align::ImageTrack, write_atomically};
+use dexumi_episode::{HostTime, StreamKind, align::{ImageTrack, TimingMethod}, write_atomically};
 use dexumi_retarget::RetargetReport;
 
 use crate::{
@@ -207,7 +207,12 @@ fn sync(body: &mut String, result: &EpisodeResult) -> Result<()> {
             let class = if error.holds() { "good" } else { "bad" };
             vec![
                 escape(stream),
-                report.map_or("-".to_owned(), |r| format!("{:?}", r.timing).replace("DeviceClock", "device clock").replace("Arrival", "arrival")),
+                report.map_or("-", |r| match r.timing {
+                    TimingMethod::DeviceClock => "device clock",
+                    TimingMethod::Period => "steady rate",
+                    TimingMethod::Arrival => "arrival",
+                })
+                .to_owned(),
                 report.map_or("-".to_owned(), |r| format!("{:.1}", r.skew_ppm)),
                 error.samples.to_string(),
                 ms(error.mean_s),

@@ -106,6 +106,14 @@ impl History {
                 push_curve(&mut curves, name, hue, samples, value);
             }
         }
+        // A full turn is no movement: encoders wrap where the mapping is not known.
+        for curve in &mut curves {
+            curve.stretches = std::mem::take(&mut curve.stretches)
+                .iter()
+                .flat_map(|stretch| stretch.chunk_by(|a, b| (a[1] - b[1]).abs() < 180.0))
+                .map(<[_]>::to_vec)
+                .collect();
+        }
         curves
     }
 
@@ -238,6 +246,13 @@ mod tests {
             ]
         );
         assert_eq!(curves[0].stretches, [[[1.0, 180.0]]]);
+        history.push(1.1, &[sample("/exo/right/encoders", &[-3.1, 0.6, 0.1])]);
+        let turned: Vec<_> = history
+            .angles_deg(&[])
+            .iter()
+            .map(|curve| curve.stretches.len())
+            .collect();
+        assert_eq!(turned, [2, 1, 1], "a wrap breaks the curve");
         // Names of another hand do not fit and are not guessed at.
         let raw = history.angles_deg(&names[..2].iter().map(|&n| n.to_owned()).collect::<Vec<_>>());
         assert_eq!(raw[1].hue, Hue::Channel(1));

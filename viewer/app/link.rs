@@ -130,6 +130,13 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
+/// Free bytes on the disk of a folder; 0 where unknown.
+fn free_bytes(folder: &std::path::Path) -> u64 {
+    nix::sys::statvfs::statvfs(folder).map_or(0, |disk| {
+        disk.blocks_available() as u64 * disk.fragment_size() as u64
+    })
+}
+
 struct Listener {
     shared: Arc<Shared>,
     statuses: Sender<(f64, Box<Published>)>,
@@ -256,7 +263,11 @@ impl Listener {
     fn listen(&self, mut client: Client) -> String {
         loop {
             match client.hear() {
-                Ok(Heard::Published(published)) => {
+                Ok(Heard::Published(mut published)) => {
+                    // The recorder looks at the disk only while it writes.
+                    if published.status.free_bytes == 0 && self.shared.options.socket.is_none() {
+                        published.status.free_bytes = free_bytes(&self.shared.options.out);
+                    }
                     let at_s = self.shared.epoch.elapsed().as_secs_f64();
                     // A window that does not look misses some; the newest comes in 50 ms.
                     let _ = self.statuses.try_send((at_s, published));

@@ -27,7 +27,7 @@ use crate::control::Order;
 /// Time between two drawings with a graphics card …
 const REDRAW: Duration = Duration::from_millis(16);
 /// … and without one, where the processor draws and the recorder needs it too.
-const SOFTWARE_REDRAW: Duration = Duration::from_millis(40);
+const SOFTWARE_REDRAW: Duration = Duration::from_millis(42);
 
 /// A camera's picture.
 pub(super) struct Camera {

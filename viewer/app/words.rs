@@ -146,6 +146,17 @@ pub(super) fn age(seconds: f64) -> String {
     }
 }
 
+/// A short time [s] in milliseconds, three digits of them.
+pub(super) fn millis(seconds: f64) -> String {
+    let millis = seconds * 1e3;
+    let digits = match millis.abs() {
+        m if m < 9.995 => 2,
+        m if m < 99.95 => 1,
+        _ => 0,
+    };
+    format!("{millis:.digits$} ms")
+}
+
 /// Bytes in decimal units, three digits of them.
 pub(super) fn bytes(bytes: u64) -> String {
     let mut value = bytes as f64;
@@ -303,6 +314,10 @@ mod tests {
         assert_eq!(age(0.0042), "4 ms");
         assert_eq!(age(0.9999), "1.0 s");
         assert_eq!(age(-1.0), "–");
+        assert_eq!(
+            [millis(0.00042), millis(0.03236), millis(0.3)],
+            ["0.42 ms", "32.4 ms", "300 ms"]
+        );
         assert_eq!(bytes(0), "0 B");
         assert_eq!(bytes(999_600), "1.00 MB");
         assert_eq!(bytes(53_210_000_000), "53.2 GB");

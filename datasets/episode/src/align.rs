@@ -1,7 +1,8 @@
 //! From recorded samples to capture times, and from capture times to one grid.
 //!
-//! Capture time = whole-episode clock fit of the device's stamp (arrival minus
-//! the declared delay where it has none) − calibrated latency. Values between
+//! Capture time = whole-episode clock fit of the device's stamp − calibrated
+//! latency. A camera without a clock is dated by its steady rate, or, where it has
+//! none, by arrival minus the declared delay. Values between
 //! samples are interpolated, except across gaps above a stated limit: such
 //! cells are invalid. Suspect samples are left out.
 
@@ -14,6 +15,7 @@ use crate::{
     calibration::{Calibration, sensor_angle_rad},
     clock::fit_recording,
     error::EpisodeError,
+    periodic,
     read::{Episode, ImageIndex},
     rig::StreamKind,
     schema::{Encoders, Force, PoseInFrame, Stamp, Timing, Tracking, suspect, timing_topic},
@@ -136,7 +138,9 @@ impl ImageTrack {
 pub enum TimingMethod {
     /// Its device clock, fitted over the whole episode.
     DeviceClock,
-    /// It has no clock: arrival minus the declared delay.
+    /// It has no clock, but a steady rate: the number of an image is its clock.
+    Period,
+    /// It has neither: arrival minus the declared delay.
     Arrival,
 }
 
@@ -224,9 +228,12 @@ fn capture_times(episode: &Episode, calibration: Option<&Calibration>, stream: &
     let clock = episode.clocks.get(stream);
     let has_clock = stamps.iter().all(|stamp| stamp.device_time_ns.is_some()) && !stamps.is_empty();
     if let (true, Some(clock)) = (has_clock, clock) {
+        // From before the first sample: what came later is among the samples.
+        let first = stamps[0].host_time_ns;
         let anchors: Vec<_> = clock
             .anchors
             .iter()
+            .filter(|&&(_, h)| h < first)
             .map(|&(d, h)| (DeviceTime::from_nanos(d), HostTime::from_nanos(h)))
             .collect();
         let samples: Vec<_> = stamps
@@ -259,10 +266,20 @@ fn capture_times(episode: &Episode, calibration: Option<&Calibration>, stream: &
             return Times { capture, report };
         }
     }
-    let delay = episode
-        .rig
-        .device(stream)
-        .map_or(Delta::ZERO, |device| Delta::from_secs_f64(device.min_delay_s));
+    let device = episode.rig.device(stream);
+    let delay = device.map_or(Delta::ZERO, |device| Delta::from_secs_f64(device.min_delay_s));
+    if let Some(mode) = device.and_then(|device| device.camera.as_ref()) {
+        let arrivals: Vec<_> = stamps.iter().map(|stamp| stamp.host_time()).collect();
+        let period = Delta::from_secs_f64(1.0 / mode.fps);
+        if let Some((numbers, fit)) = periodic::fit(&arrivals, period, delay) {
+            report.timing = TimingMethod::Period;
+            report.skew_ppm = fit.skew_ppm;
+            report.residual_p95_s = Delta::from_nanos(fit.residual_p95_ns).secs_f64();
+            report.bound_s = Delta::from_nanos(fit.bound_ns).secs_f64();
+            let capture = numbers.iter().map(|&n| anchor.to_session(fit.to_host(n)) - latency);
+            return Times { capture: capture.collect(), report };
+        }
+    }
     let capture: Vec<_> = stamps
         .iter()
         .map(|stamp| anchor.to_session(stamp.host_time()) - delay - latency)

@@ -16,6 +16,7 @@ mod calibration;
 mod clock;
 mod error;
 mod ledger;
+mod periodic;
 mod read;
 mod recover;
 mod rig;

@@ -24,7 +24,10 @@ pub(in crate::app) fn show(ui: &mut Ui, model: &Model, now_s: f64) {
     let history = &model.history;
     let charts = [
         Chart {
-            title: "JOINT ANGLES",
+            title: match model.published.joint_names[..] {
+                [] => "ENCODERS, NOT CALIBRATED",
+                _ => "JOINT ANGLES",
+            },
             unit: "°",
             curves: history.angles_deg(&model.published.joint_names),
             least_span: 20.0,

@@ -87,7 +87,7 @@ fn show_row(ui: &mut Ui, rect: Rect, row: &Row<'_>) {
         state => (
             words::clock_state(state),
             format!("{:+.1}", status.skew_ppm),
-            format!("{:.2} ms", status.residual_p95_s * 1e3),
+            words::millis(status.residual_p95_s),
         ),
     };
     let clock_colour = match status.clock.as_str() {
