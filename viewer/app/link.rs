@@ -132,9 +132,8 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 
 /// Free bytes on the disk of a folder; 0 where unknown.
 fn free_bytes(folder: &std::path::Path) -> u64 {
-    nix::sys::statvfs::statvfs(folder).map_or(0, |disk| {
-        disk.blocks_available() as u64 * disk.fragment_size() as u64
-    })
+    nix::sys::statvfs::statvfs(folder)
+        .map_or(0, |disk| disk.blocks_available() * disk.fragment_size())
 }
 
 struct Listener {
