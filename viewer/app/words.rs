@@ -66,7 +66,7 @@ impl Verdict {
             .map(|(number, what)| format!("{} {what}", count(*number)))
             .collect();
         if let Some(problem) = &stream.problem {
-            Self::silent(Severity::Fault, problem)
+            Self::silent(Severity::Fault, plain_problem(&stream.stream, problem))
         } else if stream.age_s < 0.0 {
             Self::silent(Severity::Waiting, "no data yet")
         } else if stream.age_s > SILENT_AFTER_S.max(5.0 * period_s) {
@@ -93,6 +93,16 @@ impl Verdict {
             Self::new(Severity::Good, "good")
         }
     }
+}
+
+/// What a device says is wrong, without its topic and address, which stand beside it.
+fn plain_problem<'a>(topic: &str, problem: &'a str) -> &'a str {
+    let behind_topic = problem
+        .strip_prefix('`')
+        .and_then(|rest| rest.strip_prefix(topic));
+    behind_topic
+        .and_then(|rest| rest.split_once(" is "))
+        .map_or(problem, |(_, what)| what)
 }
 
 /// A stream as an operator calls it; the topic where it is none of ours.
@@ -262,6 +272,15 @@ mod tests {
         assert_eq!(gone, (Severity::Fault, text("silent for 3.2 s"), true));
         let unplugged = judge(|s| (s.problem, s.age_s) = (Some("unplugged".to_owned()), 9.0));
         assert_eq!(unplugged, (Severity::Fault, text("unplugged"), true));
+        let said = "`/camera/wrist/image` at http://10.0.0.2/s.mjpg is gone: no route to host";
+        let gone = Verdict::of(
+            &StreamStatus {
+                problem: Some(said.to_owned()),
+                ..stream()
+            },
+            None,
+        );
+        assert_eq!(gone.text, "gone: no route to host");
         let slow = judge(|s| s.rate_hz = 20.0);
         assert_eq!(slow, (Severity::Warning, text("slow: 20 of 30 Hz"), false));
         assert_eq!(judge(|s| s.rate_hz = 12.0).0, Severity::Fault);
