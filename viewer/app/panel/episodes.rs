@@ -47,6 +47,8 @@ pub(in crate::app) fn show(ui: &mut Ui, model: &Model) {
         theme::text(ui, cell, align(index), regular(12.5), WEAK, HEADS[index]);
     }
     ui.scope_builder(UiBuilder::new().max_rect(rest), |ui| {
+        // A scrolled area shows some of what lies beyond it, else.
+        ui.shrink_clip_rect(rest);
         ui.spacing_mut().item_spacing.y = 0.0;
         ScrollArea::vertical().auto_shrink(false).show_rows(
             ui,

@@ -27,6 +27,8 @@ pub(in crate::app) fn show(ui: &mut Ui, model: &Model) {
         return;
     }
     ui.scope_builder(UiBuilder::new().max_rect(body), |ui| {
+        // A scrolled area shows some of what lies beyond it, else.
+        ui.shrink_clip_rect(body);
         ui.spacing_mut().item_spacing.y = 0.0;
         ScrollArea::vertical().auto_shrink(false).show(ui, |ui| {
             for (message, colour) in lines {

@@ -38,6 +38,8 @@ pub(in crate::app) fn show(ui: &mut Ui, model: &Model) {
     }
     let rows = model.rows();
     ui.scope_builder(UiBuilder::new().max_rect(rest), |ui| {
+        // A scrolled area shows some of what lies beyond it, else.
+        ui.shrink_clip_rect(rest);
         ui.spacing_mut().item_spacing.y = 0.0;
         ScrollArea::vertical().auto_shrink(false).show(ui, |ui| {
             for row in &rows {
