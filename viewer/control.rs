@@ -77,7 +77,9 @@ pub struct Finished {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case", tag = "order")]
 pub enum Order {
-    /// Start an episode.
+    /// Start an episode, or end the one that runs: one key, one pedal.
+    Toggle,
+    /// Start an episode; refused while one runs.
     Start {
         /// What is to be done in it; empty for the task as it stands.
         task: String,

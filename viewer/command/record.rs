@@ -286,7 +286,7 @@ fn keyboard(orders: mpsc::Sender<Order>) -> Result<()> {
         .spawn(move || {
             for byte in std::io::stdin().lock().bytes() {
                 let order = match byte {
-                    Ok(b' ' | b'\n' | b'\r' | b's') => Order::Start { task: String::new() },
+                    Ok(b' ' | b'\n' | b'\r' | b's') => Order::Toggle,
                     Ok(b'd' | b'D') => Order::Discard,
                     Ok(b'm' | b'M') => Order::Mark { text: String::new() },
                     Ok(b'q' | b'Q') => Order::Quit,
@@ -350,6 +350,17 @@ impl Running {
     fn stop(&mut self) -> Result<(), CaptureError> {
         let report = self.recorder.stop()?;
         say(&report);
+        self.error = match &report.ended {
+            Ended::Stopped => None,
+            Ended::DiskReserve => Some(
+                "the episode was ended because the disk is down to its reserve; it is complete up to \
+                 there. Free some space before the next"
+                    .to_owned(),
+            ),
+            Ended::WriteError { problem } => Some(format!(
+                "the recording broke off: {problem}. What is on disk can be had by `dexumi recover`"
+            )),
+        };
         self.reports.push(report);
         self.number += 1;
         Ok(())
@@ -361,8 +372,8 @@ impl Running {
         self.error = None;
         let running = self.recorder.status().state == RecorderState::Recording;
         let result = match order {
-            // One key starts and stops; the control socket says which.
-            Order::Start { .. } if running => self.stop(),
+            Order::Toggle if running => self.stop(),
+            Order::Toggle => self.start(),
             Order::Start { task } => {
                 if !task.is_empty() {
                     self.task = task;

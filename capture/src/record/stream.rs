@@ -459,7 +459,8 @@ impl Stream {
             clock: fit.map_or("arrival", |fit| fit.state.name()).to_owned(),
             skew_ppm: fit.map_or(0.0, |fit| fit.skew_ppm),
             residual_p95_s: fit.map_or(0.0, |fit| Delta::from_nanos(fit.residual_p95_ns).secs_f64()),
-            values: self.values.clone(),
+            // JSON has no word for what is not finite.
+            values: self.values.iter().map(|v| if v.is_finite() { *v } else { 0.0 }).collect(),
         }
     }
 

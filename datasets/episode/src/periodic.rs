@@ -23,8 +23,10 @@ const ON_TIME: f64 = 0.15;
 const MIN_ON_TIME: f64 = 0.5;
 /// Images over which the phase is followed.
 const WINDOW: usize = 31;
-/// How much of the window's median the phase follows at each image.
+/// How much of the window's median the phase follows at each image, and at most:
+/// enough for the tolerance, too little for a run of late images to mislead it.
 const GAIN: f64 = 0.1;
+const MAX_FOLLOW: f64 = 4e-3;
 
 /// Numbers the images that arrived at these times by the period of the camera,
 /// counting those that are missing, and fits arrival against number. `None` where
@@ -44,14 +46,14 @@ pub(crate) fn fit(
         arrivals.iter().map(|&a| (a - origin).nanos() as f64 / step as f64).collect();
     let mut phase = first_phase(&at);
     let mut window = VecDeque::with_capacity(WINDOW + 1);
-    let mut on_time = 0;
+    let mut on_time = 0_isize;
     // The last place that each image can have: it did not arrive before it was taken.
     let mut numbers: Vec<i64> = Vec::with_capacity(at.len());
     let mut trusted = Vec::with_capacity(at.len());
     for &at in &at {
         let number = (at - phase + EARLY).floor();
         let behind = at - phase - number;
-        on_time += usize::from(behind < ON_TIME);
+        on_time += isize::from(behind < ON_TIME);
         window.push_back(behind);
         if window.len() > WINDOW {
             window.pop_front();
@@ -60,16 +62,19 @@ pub(crate) fn fit(
         sorted.sort_by(f64::total_cmp);
         // Late images are the upper part of the window: its median is on time.
         let median = sorted[sorted.len() / 2];
-        phase += GAIN * median;
-        trusted.push(behind > median - TOO_EARLY);
+        phase += (GAIN * median).clamp(-MAX_FOLLOW, MAX_FOLLOW);
+        trusted.push(behind > median.min(ON_TIME) - TOO_EARLY);
         numbers.push(number as i64);
-    }
-    if (on_time as f64) < MIN_ON_TIME * at.len() as f64 {
-        return None;
     }
     // A backlog that came at once ends at its place; those before it are older.
     for index in (1..numbers.len()).rev() {
-        numbers[index - 1] = numbers[index - 1].min(numbers[index] - 1);
+        if numbers[index - 1] >= numbers[index] {
+            numbers[index - 1] = numbers[index] - 1;
+            on_time -= 1;
+        }
+    }
+    if on_time < (MIN_ON_TIME * at.len() as f64) as isize {
+        return None;
     }
     let times: Vec<_> = numbers.iter().map(|n| DeviceTime::from_nanos(n * step)).collect();
     let samples: Vec<_> =
