@@ -10,20 +10,29 @@ fn refused(arguments: &[&str], code: i32, words: &[&str]) {
     let output = run_well(arguments, &[code]);
     let message = String::from_utf8_lossy(&output.stderr);
     for word in words {
-        assert!(message.contains(word), "`{word}` is not in the message of {arguments:?}:\n{message}");
+        assert!(
+            message.contains(word),
+            "`{word}` is not in the message of {arguments:?}:\n{message}"
+        );
     }
 }
 
 fn rig_with(folder: &Path, device: &str) -> std::path::PathBuf {
     let path = folder.join("rig.toml");
-    std::fs::write(&path, format!("format = 1\nname = \"test\"\nhand = \"xhand_right\"\n[[device]]\n{device}\n"))
-        .expect("a rig file");
+    std::fs::write(
+        &path,
+        format!("format = 1\nname = \"test\"\nhand = \"xhand_right\"\n[[device]]\n{device}\n"),
+    )
+    .expect("a rig file");
     path
 }
 
 fn episodes(session: &Path) -> usize {
     std::fs::read_dir(session).map_or(0, |entries| {
-        entries.filter_map(Result::ok).filter(|e| e.file_name().to_string_lossy().contains(".mcap")).count()
+        entries
+            .filter_map(Result::ok)
+            .filter(|e| e.file_name().to_string_lossy().contains(".mcap"))
+            .count()
     })
 }
 
@@ -31,14 +40,48 @@ fn episodes(session: &Path) -> usize {
 fn a_wrong_rig_is_explained_with_line_and_known_keys() {
     let folder = tempfile::tempdir().expect("a folder");
     let session = folder.path().join("session");
-    let rig = rig_with(folder.path(), "stream = \"/exo/right/encoders\"\ndriver = \"x\"\nadress = \"y\"");
-    let record = ["record", "--rig", text(&rig), "--out", text(&session), "--seconds", "1"];
-    refused(&record, 10, &["adress", "line 7", "expected one of", "rig.toml"]);
+    let rig = rig_with(
+        folder.path(),
+        "stream = \"/exo/right/encoders\"\ndriver = \"x\"\nadress = \"y\"",
+    );
+    let record = [
+        "record",
+        "--rig",
+        text(&rig),
+        "--out",
+        text(&session),
+        "--seconds",
+        "1",
+    ];
+    refused(
+        &record,
+        10,
+        &["adress", "line 7", "expected one of", "rig.toml"],
+    );
     assert!(!session.exists());
-    let rig = rig_with(folder.path(), "stream = \"/exo/right/encoders\"\ndriver = \"x\"\naddress = \"y\"");
-    let record = ["record", "--rig", text(&rig), "--out", text(&session), "--seconds", "1"];
-    refused(&record, 10, &["unknown driver `x`", "dexumi_xhand_encoders", "natnet"]);
-    refused(&["record", "--rig", "no.toml", "--out", text(&session)], 1, &["cannot read no.toml"]);
+    let rig = rig_with(
+        folder.path(),
+        "stream = \"/exo/right/encoders\"\ndriver = \"x\"\naddress = \"y\"",
+    );
+    let record = [
+        "record",
+        "--rig",
+        text(&rig),
+        "--out",
+        text(&session),
+        "--seconds",
+        "1",
+    ];
+    refused(
+        &record,
+        10,
+        &["unknown driver `x`", "dexumi_xhand_encoders", "natnet"],
+    );
+    refused(
+        &["record", "--rig", "no.toml", "--out", text(&session)],
+        1,
+        &["cannot read no.toml"],
+    );
     assert_eq!(episodes(&session), 0);
 }
 
@@ -51,7 +94,15 @@ fn a_missing_device_is_named_with_its_address() {
                   camera = { width = 640, height = 480, fps = 30.0 }";
     for (device, word) in [(serial, "/dev/not-there"), (camera, "http://127.0.0.1:9/x")] {
         let rig = rig_with(folder.path(), device);
-        let record = ["record", "--rig", text(&rig), "--out", text(&session), "--seconds", "1"];
+        let record = [
+            "record",
+            "--rig",
+            text(&rig),
+            "--out",
+            text(&session),
+            "--seconds",
+            "1",
+        ];
         refused(&record, 75, &["cannot open", word, ";"]);
     }
     assert_eq!(episodes(&session), 0);
@@ -62,27 +113,50 @@ fn a_busy_port_and_a_busy_session_are_told_apart() {
     let folder = tempfile::tempdir().expect("a folder");
     let rig = Rig::start(folder.path(), &["--fault", "none"]);
     let toml = std::fs::read_to_string(&rig.rig).expect("a rig");
-    let first = toml.lines().find(|line| line.contains("encoders") && line.starts_with("address"));
-    let port = first.and_then(|line| line.split('"').nth(1)).expect("the encoders' port");
+    let first = toml
+        .lines()
+        .find(|line| line.contains("encoders") && line.starts_with("address"));
+    let port = first
+        .and_then(|line| line.split('"').nth(1))
+        .expect("the encoders' port");
     let holder = serialport_holder(port);
     let session = folder.path().join("session");
-    let record = ["record", "--rig", text(&rig.rig), "--out", text(&session), "--seconds", "1"];
-    refused(&record, 75, &["/exo/right/encoders", "busy", "another program"]);
+    let record = [
+        "record",
+        "--rig",
+        text(&rig.rig),
+        "--out",
+        text(&session),
+        "--seconds",
+        "1",
+    ];
+    refused(
+        &record,
+        75,
+        &["/exo/right/encoders", "busy", "another program"],
+    );
     drop(holder);
     assert_eq!(episodes(&session), 0);
 
     std::fs::create_dir_all(&session).expect("a folder");
     let lock = std::fs::File::create(session.join(".lock")).expect("a lock file");
-    let lock = nix::fcntl::Flock::lock(lock, nix::fcntl::FlockArg::LockExclusiveNonblock).expect("a lock");
+    let lock =
+        nix::fcntl::Flock::lock(lock, nix::fcntl::FlockArg::LockExclusiveNonblock).expect("a lock");
     refused(&record, 10, &["another dexumi records", "session"]);
     drop(lock);
 }
 
 /// Holds a terminal as a serial program does: exclusively.
 fn serialport_holder(path: &str) -> std::fs::File {
-    let file = std::fs::File::options().read(true).write(true).open(path).expect("the port");
+    let file = std::fs::File::options()
+        .read(true)
+        .write(true)
+        .open(path)
+        .expect("the port");
     let lock = nix::fcntl::Flock::lock(file, nix::fcntl::FlockArg::LockExclusiveNonblock);
-    lock.map_err(|(_, errno)| errno).expect("a lock on the port").unlock_on_drop_never()
+    lock.map_err(|(_, errno)| errno)
+        .expect("a lock on the port")
+        .unlock_on_drop_never()
 }
 
 /// Keeps the lock as long as the file is open.
@@ -102,17 +176,43 @@ impl Keep for nix::fcntl::Flock<std::fs::File> {
 
 #[test]
 fn unknown_names_list_the_known_ones() {
-    refused(&["retarget", "nowhere"], 1, &["no such file or folder", "nowhere"]);
+    refused(
+        &["retarget", "nowhere"],
+        1,
+        &["no such file or folder", "nowhere"],
+    );
     let folder = tempfile::tempdir().expect("a folder");
     let points = folder.path().join("points.toml");
-    let hand = ["calibrate", "setpoints", "--hand", "mitten", "--out", text(&points)];
+    let hand = [
+        "calibrate",
+        "setpoints",
+        "--hand",
+        "mitten",
+        "--out",
+        text(&points),
+    ];
     refused(&hand, 10, &["mitten", "xhand_right", "xhand_left"]);
-    let format = ["export", text(folder.path()), "--format", "vhs", "--out", text(&points)];
+    let format = [
+        "export",
+        text(folder.path()),
+        "--format",
+        "vhs",
+        "--out",
+        text(&points),
+    ];
     refused(&format, 10, &["vhs", "lerobot-v3"]);
     assert!(!points.exists());
     let rig = folder.path().join("rig.toml");
-    refused(&["emulate", "--out", text(&rig), "--fault", "rain=1"], 1, &["rain", "corrupt", "stall"]);
-    refused(&["info", text(folder.path())], 10, &["no episode_*.mcap found", "dexumi record"]);
+    refused(
+        &["emulate", "--out", text(&rig), "--fault", "rain=1"],
+        1,
+        &["rain", "corrupt", "stall"],
+    );
+    refused(
+        &["info", text(folder.path())],
+        10,
+        &["no episode_*.mcap found", "dexumi record"],
+    );
 }
 
 #[test]
@@ -126,7 +226,11 @@ fn a_file_that_is_no_episode_is_refused() {
         if command == "view" {
             arguments.extend(["--save", text(&out)]);
         }
-        refused(&arguments, 10, &["not a whole MCAP file", "episode_0000.mcap"]);
+        refused(
+            &arguments,
+            10,
+            &["not a whole MCAP file", "episode_0000.mcap"],
+        );
         assert!(!out.exists());
     }
 }
@@ -137,12 +241,32 @@ fn a_full_disk_and_a_read_only_folder_end_cleanly() {
     let rig = Rig::start(folder.path(), &["--fault", "none"]);
     let session = folder.path().join("session");
     // More room wanted than any disk has: refused before anything is written.
-    let record = ["record", "--rig", text(&rig.rig), "--out", text(&session), "--seconds", "1"];
+    let record = [
+        "record",
+        "--rig",
+        text(&rig.rig),
+        "--out",
+        text(&session),
+        "--seconds",
+        "1",
+    ];
     let full = [&record[..], &["--reserve-mb", "9000000000000"]].concat();
-    refused(&full, 1, &["MB free", "kept in reserve", "choose another folder"]);
+    refused(
+        &full,
+        1,
+        &["MB free", "kept in reserve", "choose another folder"],
+    );
     assert_eq!(episodes(&session), 0);
     // /proc takes no new folder, not even from root.
-    let nowhere = ["record", "--rig", text(&rig.rig), "--out", "/proc/session", "--seconds", "1"];
+    let nowhere = [
+        "record",
+        "--rig",
+        text(&rig.rig),
+        "--out",
+        "/proc/session",
+        "--seconds",
+        "1",
+    ];
     refused(&nowhere, 1, &["cannot create folder /proc/session"]);
 }
 
@@ -158,10 +282,16 @@ fn a_write_error_leaves_a_partial_file_that_can_be_recovered() {
         rig.rig.display(),
         session.display()
     );
-    let output = std::process::Command::new("bash").args(["-c", &script]).output().expect("bash");
+    let output = std::process::Command::new("bash")
+        .args(["-c", &script])
+        .output()
+        .expect("bash");
     let message = String::from_utf8_lossy(&output.stderr);
     assert_eq!(output.status.code(), Some(1), "{message}");
-    assert!(message.contains("recording broke off") && message.contains("dexumi recover"), "{message}");
+    assert!(
+        message.contains("recording broke off") && message.contains("dexumi recover"),
+        "{message}"
+    );
     assert!(!session.join("episode_0000.mcap").exists());
     assert!(session.join("episode_0000.mcap.partial").exists());
     run_well(&["recover", text(&session)], &[3]);
@@ -174,7 +304,17 @@ fn ctrl_c_completes_the_episode() {
     let rig = Rig::start(folder.path(), &["--fault", "none"]);
     let session = folder.path().join("session");
     let recorder = crate::program::dexumi()
-        .args(["record", "--rig", text(&rig.rig), "--out", text(&session), "--task", "t", "--settle-s", "0"])
+        .args([
+            "record",
+            "--rig",
+            text(&rig.rig),
+            "--out",
+            text(&session),
+            "--task",
+            "t",
+            "--settle-s",
+            "0",
+        ])
         .stderr(std::process::Stdio::piped())
         .spawn()
         .expect("the recorder");
@@ -190,5 +330,8 @@ fn ctrl_c_completes_the_episode() {
     let output = recorder.wait_with_output().expect("the recorder");
     let message = String::from_utf8_lossy(&output.stderr);
     assert_eq!(output.status.code(), Some(0), "{message}");
-    assert!(session.join("episode_0000.mcap").exists() && !partial.exists(), "{message}");
+    assert!(
+        session.join("episode_0000.mcap").exists() && !partial.exists(),
+        "{message}"
+    );
 }

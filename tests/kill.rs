@@ -35,17 +35,28 @@ fn a_killed_recorder_loses_at_most_a_quarter_second() {
         .collect();
     let session = folder.path().join("session_0");
     let episode = Episode::open(&session.join("episode_0000.mcap")).expect("an episode");
-    let recorded = episode.file.read::<Encoders>("/exo/right/encoders").expect("encoders");
+    let recorded = episode
+        .file
+        .read::<Encoders>("/exo/right/encoders")
+        .expect("encoders");
     for (_, message) in &recorded {
         let mut words = message.counts.clone();
         words.extend([message.reference, message.spare]);
-        let ticks = message.stamp.as_ref().and_then(|stamp| stamp.device_ticks).expect("ticks");
-        assert!(sent.contains(&(ticks, words)), "a recorded packet was never sent");
+        let ticks = message
+            .stamp
+            .as_ref()
+            .and_then(|stamp| stamp.device_ticks)
+            .expect("ticks");
+        assert!(
+            sent.contains(&(ticks, words)),
+            "a recorded packet was never sent"
+        );
     }
     // A prefix: no sample is missing between the first and the last.
     for pair in recorded.windows(2) {
         let (a, b) = (&pair[0].1.stamp, &pair[1].1.stamp);
-        let sequence = |s: &Option<dexumi_episode::schema::Stamp>| s.as_ref().map_or(0, |s| s.sequence);
+        let sequence =
+            |s: &Option<dexumi_episode::schema::Stamp>| s.as_ref().map_or(0, |s| s.sequence);
         assert_eq!(sequence(b), sequence(a) + 1);
     }
 }
@@ -53,14 +64,27 @@ fn a_killed_recorder_loses_at_most_a_quarter_second() {
 /// Starts a recorder, kills it after a while, returns when.
 fn kill_one(rig: &Path, session: &Path, after_millis: u64) -> HostTime {
     let mut recorder = dexumi()
-        .args(["record", "--rig", text(rig), "--out", text(session), "--seconds", "60", "--settle-s", "0"])
+        .args([
+            "record",
+            "--rig",
+            text(rig),
+            "--out",
+            text(session),
+            "--seconds",
+            "60",
+            "--settle-s",
+            "0",
+        ])
         .stderr(Stdio::null())
         .spawn()
         .expect("the recorder should start");
     let partial = session.join("episode_0000.mcap.partial");
     let began = Instant::now();
     while !partial.exists() {
-        assert!(began.elapsed() < Duration::from_secs(20), "no recording began");
+        assert!(
+            began.elapsed() < Duration::from_secs(20),
+            "no recording began"
+        );
         std::thread::sleep(Duration::from_millis(5));
     }
     std::thread::sleep(Duration::from_millis(after_millis));
@@ -77,7 +101,10 @@ fn check(session: &Path, killed: HostTime) -> f64 {
     let refused = run_well(&["info", text(&partial)], &[10]);
     assert!(String::from_utf8_lossy(&refused.stderr).contains("dexumi recover"));
     run_well(&["recover", text(session)], &[3]);
-    assert!(session.join("episode_0000.mcap.cut").exists(), "the unfinished file is not kept");
+    assert!(
+        session.join("episode_0000.mcap.cut").exists(),
+        "the unfinished file is not kept"
+    );
     let path = session.join("episode_0000.mcap");
     let episode = Episode::open(&path).expect("a recovered episode");
     assert!(episode.recovered.is_some());
@@ -85,9 +112,12 @@ fn check(session: &Path, killed: HostTime) -> f64 {
     for topic in ["/exo/right/encoders", "/exo/right/force/thumb"] {
         let killed = episode.info.anchor.to_session(killed);
         let end = match topic {
-            "/exo/right/encoders" => {
-                episode.file.read::<Encoders>(topic).expect("samples").last().map(|(times, _)| times.log_time)
-            }
+            "/exo/right/encoders" => episode
+                .file
+                .read::<Encoders>(topic)
+                .expect("samples")
+                .last()
+                .map(|(times, _)| times.log_time),
             _ => episode
                 .file
                 .read::<dexumi_episode::schema::Force>(topic)
@@ -101,7 +131,10 @@ fn check(session: &Path, killed: HostTime) -> f64 {
     }
     // Any other reader can open it too: here the MCAP library alone.
     let bytes = std::fs::read(&path).expect("an episode");
-    let messages = mcap::MessageStream::new(&bytes).expect("MCAP").filter(Result::is_ok).count();
+    let messages = mcap::MessageStream::new(&bytes)
+        .expect("MCAP")
+        .filter(Result::is_ok)
+        .count();
     assert!(messages > 100);
     last
 }

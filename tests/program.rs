@@ -3,6 +3,7 @@
 use std::{
     path::{Path, PathBuf},
     process::{Child, Command, Output, Stdio},
+    sync::{Mutex, MutexGuard, PoisonError},
     time::{Duration, Instant},
 };
 
@@ -20,7 +21,10 @@ pub fn dexumi() -> Command {
 
 /// Runs to the end.
 pub fn run(arguments: &[&str]) -> Output {
-    dexumi().args(arguments).output().expect("the binary should start")
+    dexumi()
+        .args(arguments)
+        .output()
+        .expect("the binary should start")
 }
 
 /// Runs to the end, and wants one of these exit codes.
@@ -38,28 +42,40 @@ pub fn run_well(arguments: &[&str], codes: &[i32]) -> Output {
 
 /// Standard output as JSON.
 pub fn json(output: &Output) -> serde_json::Value {
-    serde_json::from_slice(&output.stdout).unwrap_or_else(|error| {
-        panic!("{error} in: {}", String::from_utf8_lossy(&output.stdout))
-    })
+    serde_json::from_slice(&output.stdout)
+        .unwrap_or_else(|error| panic!("{error} in: {}", String::from_utf8_lossy(&output.stdout)))
 }
 
-/// An emulated rig, ended when dropped.
+/// Held by a test that measures times: two at once would disturb each other.
+pub fn alone() -> MutexGuard<'static, ()> {
+    static ONE: Mutex<()> = Mutex::new(());
+    ONE.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// An emulated rig, ended when dropped; one at a time.
 pub struct Rig {
     child: Child,
     /// Its rig.toml.
     pub rig: PathBuf,
     /// Its truth file.
     pub truth: PathBuf,
+    _alone: MutexGuard<'static, ()>,
 }
 
 impl Rig {
     /// Starts one in a folder.
     pub fn start(folder: &Path, arguments: &[&str]) -> Self {
+        let alone = alone();
         let (rig, truth) = (folder.join("rig.toml"), folder.join("truth.jsonl"));
         let log = std::fs::File::create(folder.join("emulator.log")).expect("a log file");
         let mut child = dexumi()
             .arg("emulate")
-            .args(["--out".as_ref(), rig.as_os_str(), "--truth".as_ref(), truth.as_os_str()])
+            .args([
+                "--out".as_ref(),
+                rig.as_os_str(),
+                "--truth".as_ref(),
+                truth.as_os_str(),
+            ])
             .args(arguments)
             .stdout(Stdio::null())
             .stderr(log)
@@ -70,10 +86,19 @@ impl Rig {
             let ended = child.try_wait().expect("a child");
             let said = || std::fs::read_to_string(folder.join("emulator.log")).unwrap_or_default();
             assert!(ended.is_none(), "the emulator ended: {}", said());
-            assert!(began.elapsed() < Duration::from_secs(60), "the emulator is not up: {}", said());
+            assert!(
+                began.elapsed() < Duration::from_secs(60),
+                "the emulator is not up: {}",
+                said()
+            );
             std::thread::sleep(Duration::from_millis(20));
         }
-        Self { child, rig, truth }
+        Self {
+            child,
+            rig,
+            truth,
+            _alone: alone,
+        }
     }
 
     /// Ends it, so that its truth file is complete.
@@ -97,7 +122,9 @@ impl Drop for Rig {
 /// Recordings made by others, beside the checkout; `None`, with a word, where
 /// they are absent.
 pub fn shared(name: &str) -> Option<PathBuf> {
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../shared/data").join(name);
+    let path = Path::new(env!("CARGO_MANIFEST_DIR"))
+        .join("../shared/data")
+        .join(name);
     if !path.exists() {
         eprintln!("skipped: {} is absent", path.display());
         return None;

@@ -8,7 +8,7 @@ use std::{
 
 use dexumi_capture::emulate::mark;
 
-use crate::program::{json, long, run_well, shared, text};
+use crate::program::{alone, json, long, run_well, shared, text};
 
 const WIDTH: usize = 640;
 const HEIGHT: usize = 360;
@@ -18,43 +18,80 @@ const MARKED_ROWS: usize = 48;
 /// All images of a video as brightness, scaled to WIDTH x HEIGHT.
 fn gray(video: &Path) -> Vec<Vec<u8>> {
     let output = Command::new("ffmpeg")
-        .args(["-v", "error", "-i", text(video), "-f", "rawvideo", "-pix_fmt", "gray"])
+        .args([
+            "-v",
+            "error",
+            "-i",
+            text(video),
+            "-f",
+            "rawvideo",
+            "-pix_fmt",
+            "gray",
+        ])
         .args(["-vf", &format!("scale={WIDTH}:{HEIGHT}:flags=area")])
         .arg("-")
         .stdin(Stdio::null())
         .output()
         .expect("ffmpeg should start");
-    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
-    output.stdout.chunks_exact(WIDTH * HEIGHT).map(<[u8]>::to_vec).collect()
+    assert!(
+        output.status.success(),
+        "{}",
+        String::from_utf8_lossy(&output.stderr)
+    );
+    output
+        .stdout
+        .chunks_exact(WIDTH * HEIGHT)
+        .map(<[u8]>::to_vec)
+        .collect()
 }
 
 fn psnr(a: &[u8], b: &[u8]) -> f64 {
     let from = MARKED_ROWS * WIDTH;
-    let square: f64 =
-        a[from..].iter().zip(&b[from..]).map(|(&a, &b)| (f64::from(a) - f64::from(b)).powi(2)).sum();
+    let square: f64 = a[from..]
+        .iter()
+        .zip(&b[from..])
+        .map(|(&a, &b)| (f64::from(a) - f64::from(b)).powi(2))
+        .sum();
     10.0 * (255.0 * 255.0 / (square / (a.len() - from) as f64).max(1e-9)).log10()
 }
 
 #[test]
 fn a_real_video_comes_out_of_the_dataset_at_its_own_times() {
-    let (Some(video), Some(motion)) =
-        (shared("human_hand_right_1280x720_30fps.mp4"), shared("mediapipe_right_621x21x3_30fps_m.npy"))
-    else {
+    let (Some(video), Some(motion)) = (
+        shared("human_hand_right_1280x720_30fps.mp4"),
+        shared("mediapipe_right_621x21x3_30fps_m.npy"),
+    ) else {
         return;
     };
+    let _alone = alone();
     let folder = tempfile::tempdir().expect("a folder");
     let out = folder.path().join("out");
     let seconds = if long() { "20" } else { "6" };
     let wrist = format!("wrist={}", video.display());
     let output = run_well(
         &[
-            "demo", "--out", text(&out), "--episodes", "1", "--seconds", seconds, "--video", &wrist,
-            "--motion", text(&motion), "--image-size", "1280x720", "--json",
+            "demo",
+            "--out",
+            text(&out),
+            "--episodes",
+            "1",
+            "--seconds",
+            seconds,
+            "--video",
+            &wrist,
+            "--motion",
+            text(&motion),
+            "--image-size",
+            "1280x720",
+            "--json",
         ],
         &[0, 3],
     );
     let report = json(&output);
-    let rms = report["truth"][0]["joint_rms_rad"].as_f64().expect("a number").to_degrees();
+    let rms = report["truth"][0]["joint_rms_rad"]
+        .as_f64()
+        .expect("a number")
+        .to_degrees();
     assert!(rms < 0.5, "joint angles are {rms}° rms from the truth");
 
     let dataset = out.join("dataset/videos/observation.images.wrist/chunk-000/file-000.mp4");
@@ -70,12 +107,18 @@ fn a_real_video_comes_out_of_the_dataset_at_its_own_times() {
         let index = (shown_s * 30.0).round() as usize % source.len();
         let got = psnr(image, &source[index]);
         worst = worst.min(got);
-        assert!(got >= 30.0, "step {step}: {got:.1} dB from image {index} of the video");
+        assert!(
+            got >= 30.0,
+            "step {step}: {got:.1} dB from image {index} of the video"
+        );
         // Nearest image: half a period from the grid at most, so that two steps
         // show images of 0 to 2 periods apart.
         if let Some(previous) = previous.replace(shown_s) {
             let advance: f64 = shown_s - previous;
-            assert!((-1e-9..=2.0 / 30.0 + 2e-3).contains(&advance), "step {step} advances by {advance} s");
+            assert!(
+                (-1e-9..=2.0 / 30.0 + 2e-3).contains(&advance),
+                "step {step} advances by {advance} s"
+            );
         }
     }
     eprintln!("{rows} images, at least {worst:.1} dB");

@@ -5,19 +5,33 @@ use std::path::Path;
 
 use dexumi_episode::{Episode, episodes_in};
 
-use crate::program::{json, run_well, text};
+use crate::program::{alone, json, run_well, text};
 
 #[test]
 fn the_whole_job_runs_and_keeps_its_promises() {
+    let _alone = alone();
     let folder = tempfile::tempdir().expect("a folder");
     let out = folder.path().join("out");
-    let arguments =
-        ["demo", "--out", text(&out), "--episodes", "1", "--seconds", "8", "--image-size", "320x240", "--json"];
+    let arguments = [
+        "demo",
+        "--out",
+        text(&out),
+        "--episodes",
+        "1",
+        "--seconds",
+        "8",
+        "--image-size",
+        "320x240",
+        "--json",
+    ];
     let output = run_well(&arguments, &[0, 3]);
     let report = json(&output);
 
     let truth = &report["truth"][0];
-    let rms = truth["joint_rms_rad"].as_f64().expect("a number").to_degrees();
+    let rms = truth["joint_rms_rad"]
+        .as_f64()
+        .expect("a number")
+        .to_degrees();
     assert!(rms < 0.5, "joint angles are {rms}° rms from the truth");
     for (stream, error) in truth["sync"].as_object().expect("streams") {
         let number = |key: &str| error[key].as_f64().expect("a number");
@@ -27,7 +41,10 @@ fn the_whole_job_runs_and_keeps_its_promises() {
             number("p95_s"),
             number("limit_s")
         );
-        assert!(number("samples") > 100.0 && number("unmatched") == 0.0, "{stream}: {error}");
+        assert!(
+            number("samples") > 100.0 && number("unmatched") == 0.0,
+            "{stream}: {error}"
+        );
     }
 
     let session = out.join("session");
@@ -38,12 +55,21 @@ fn the_whole_job_runs_and_keeps_its_promises() {
         assert_eq!(ledger.lost(), 0, "{stream}: {ledger:?}");
         assert!(ledger.written > 200, "{stream}: {ledger:?}");
     }
-    assert!((episode.duration_s() - 8.0).abs() < 0.3, "{} s", episode.duration_s());
+    assert!(
+        (episode.duration_s() - 8.0).abs() < 0.3,
+        "{} s",
+        episode.duration_s()
+    );
     images_are_whole(&episode);
     sensors_lie_apart_from_images(&paths[0]);
 
     assert!(report["dataset"]["rows"].as_u64().expect("a number") > 220);
-    for made in ["report.html", "episode_0000.rrd", "dataset/meta/info.json", "rig.toml"] {
+    for made in [
+        "report.html",
+        "episode_0000.rrd",
+        "dataset/meta/info.json",
+        "rig.toml",
+    ] {
         assert!(out.join(made).exists(), "{made} is missing");
     }
     let page = std::fs::read_to_string(out.join("report.html")).expect("a page");
@@ -53,7 +79,14 @@ fn the_whole_job_runs_and_keeps_its_promises() {
     let output = run_well(&["retarget", text(&session), "--json"], &[0]);
     assert_eq!(json(&output)[0]["reused"], true);
     let dataset = out.join("dataset");
-    let again = ["export", text(&session), "--format", "lerobot-v3", "--out", text(&dataset)];
+    let again = [
+        "export",
+        text(&session),
+        "--format",
+        "lerobot-v3",
+        "--out",
+        text(&dataset),
+    ];
     run_well(&again, &[1]);
     // A new demo replaces the old one, and nothing else.
     std::fs::remove_file(out.join(".dexumi-demo")).expect("the marker");
@@ -75,10 +108,16 @@ fn images_are_whole(episode: &Episode) {
 /// A reader of sensors must not have to read the images.
 fn sensors_lie_apart_from_images(path: &Path) {
     let bytes = std::fs::read(path).expect("an episode");
-    let summary = mcap::Summary::read(&bytes).expect("MCAP").expect("a summary");
+    let summary = mcap::Summary::read(&bytes)
+        .expect("MCAP")
+        .expect("a summary");
     let is_image = |id: &u16| summary.channels[id].topic.ends_with("/image");
     for chunk in &summary.chunk_indexes {
-        let images = chunk.message_index_offsets.keys().filter(|id| is_image(id)).count();
+        let images = chunk
+            .message_index_offsets
+            .keys()
+            .filter(|id| is_image(id))
+            .count();
         assert!(images == 0 || images == chunk.message_index_offsets.len());
         let span_ns = chunk.message_end_time - chunk.message_start_time;
         assert!(span_ns < 1_000_000_000, "a chunk spans {span_ns} ns");

@@ -102,7 +102,9 @@ fn packet(kind: u8, payload: &[&[u8]]) -> Vec<u8> {
     let mut packet = Vec::with_capacity(4 + length);
     packet.extend((length as u32).to_le_bytes());
     packet.push(kind);
-    payload.iter().for_each(|part| packet.extend_from_slice(part));
+    payload
+        .iter()
+        .for_each(|part| packet.extend_from_slice(part));
     packet
 }
 
@@ -150,7 +152,8 @@ pub async fn serve(
                     }
                 }
                 // A client that is gone or stuck ends its own task only.
-                let written = tokio::time::timeout(Duration::from_secs(5), writer.write_all(&bytes));
+                let written =
+                    tokio::time::timeout(Duration::from_secs(5), writer.write_all(&bytes));
                 if !matches!(written.await, Ok(Ok(()))) {
                     break;
                 }
@@ -211,7 +214,8 @@ impl Client {
     /// # Errors
     /// The recorder is gone, or what came is no packet.
     pub fn hear(&mut self) -> std::io::Result<Heard> {
-        let invalid = |what: &str| std::io::Error::new(std::io::ErrorKind::InvalidData, what.to_owned());
+        let invalid =
+            |what: &str| std::io::Error::new(std::io::ErrorKind::InvalidData, what.to_owned());
         loop {
             let mut length = [0; 4];
             self.stream.read_exact(&mut length)?;
@@ -229,7 +233,10 @@ impl Client {
                 (IMAGE, [length, rest @ ..]) if rest.len() >= usize::from(*length) => {
                     let (name, jpeg) = rest.split_at(usize::from(*length));
                     let topic = String::from_utf8_lossy(name).into_owned();
-                    return Ok(Heard::Image { topic, jpeg: jpeg.to_vec() });
+                    return Ok(Heard::Image {
+                        topic,
+                        jpeg: jpeg.to_vec(),
+                    });
                 }
                 // A newer recorder may say more than this client knows.
                 _ => {}

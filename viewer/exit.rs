@@ -27,7 +27,9 @@ impl Exit {
         for cause in error.chain() {
             if let Some(error) = cause.downcast_ref::<CaptureError>() {
                 match error {
-                    CaptureError::Open { .. } | CaptureError::Silent { .. } | CaptureError::Gone { .. } => {
+                    CaptureError::Open { .. }
+                    | CaptureError::Silent { .. }
+                    | CaptureError::Gone { .. } => {
                         return Self::TryAgain;
                     }
                     CaptureError::UnknownDriver { .. } | CaptureError::WrongStream { .. } => {
@@ -46,12 +48,16 @@ impl Exit {
             }
             if let Some(error) = cause.downcast_ref::<ExportError>() {
                 return match error {
-                    ExportError::UnknownFormat { .. } | ExportError::Episode { .. } => Self::BadInput,
+                    ExportError::UnknownFormat { .. } | ExportError::Episode { .. } => {
+                        Self::BadInput
+                    }
                     _ => Self::Failed,
                 };
             }
             if cause.downcast_ref::<dexumi_retarget::HandError>().is_some()
-                || cause.downcast_ref::<dexumi_calibrate::JointsError>().is_some()
+                || cause
+                    .downcast_ref::<dexumi_calibrate::JointsError>()
+                    .is_some()
             {
                 return Self::BadInput;
             }

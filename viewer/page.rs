@@ -4,7 +4,10 @@ use std::fmt::Write;
 
 /// Text that is safe inside HTML.
 pub fn escape(text: &str) -> String {
-    text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;").replace('"', "&quot;")
+    text.replace('&', "&amp;")
+        .replace('<', "&lt;")
+        .replace('>', "&gt;")
+        .replace('"', "&quot;")
 }
 
 /// Styles of the page; dark or light as the reader's system is.
@@ -73,12 +76,25 @@ const BOTTOM: f64 = 30.0;
 
 /// Lines over a common x axis.
 pub fn plot(title: &str, x_label: &str, lines: &[Line<'_>]) -> String {
-    let finite = || lines.iter().flat_map(|line| &line.points).filter(|(x, y)| x.is_finite() && y.is_finite());
+    let finite = || {
+        lines
+            .iter()
+            .flat_map(|line| &line.points)
+            .filter(|(x, y)| x.is_finite() && y.is_finite())
+    };
     let bounds = |pick: fn(&(f64, f64)) -> f64| {
-        let (low, high) = finite().map(pick).fold((f64::INFINITY, f64::NEG_INFINITY), |(low, high), v| {
-            (low.min(v), high.max(v))
-        });
-        if low > high { (0.0, 1.0) } else if high - low < 1e-9 { (low - 0.5, high + 0.5) } else { (low, high) }
+        let (low, high) = finite()
+            .map(pick)
+            .fold((f64::INFINITY, f64::NEG_INFINITY), |(low, high), v| {
+                (low.min(v), high.max(v))
+            });
+        if low > high {
+            (0.0, 1.0)
+        } else if high - low < 1e-9 {
+            (low - 0.5, high + 0.5)
+        } else {
+            (low, high)
+        }
     };
     let (x0, x1) = bounds(|point| point.0);
     let (y0, y1) = bounds(|point| point.1);
@@ -95,7 +111,12 @@ pub fn plot(title: &str, x_label: &str, lines: &[Line<'_>]) -> String {
         for tick in ticks(from, to) {
             let label = format!("{tick:.*}", decimals(to - from));
             let _ = if is_x {
-                write!(svg, "<text x=\"{:.1}\" y=\"{:.1}\" text-anchor=\"middle\">{label}</text>", sx(tick), HEIGHT - BOTTOM + 14.0)
+                write!(
+                    svg,
+                    "<text x=\"{:.1}\" y=\"{:.1}\" text-anchor=\"middle\">{label}</text>",
+                    sx(tick),
+                    HEIGHT - BOTTOM + 14.0
+                )
             } else {
                 write!(
                     svg,
@@ -109,7 +130,13 @@ pub fn plot(title: &str, x_label: &str, lines: &[Line<'_>]) -> String {
             };
         }
     }
-    let _ = write!(svg, "<text x=\"{:.1}\" y=\"{:.1}\" text-anchor=\"end\">{}</text>", WIDTH - RIGHT, HEIGHT - 3.0, escape(x_label));
+    let _ = write!(
+        svg,
+        "<text x=\"{:.1}\" y=\"{:.1}\" text-anchor=\"end\">{}</text>",
+        WIDTH - RIGHT,
+        HEIGHT - 3.0,
+        escape(x_label)
+    );
     for line in lines {
         let mut path = String::new();
         let mut pen_up = true;
@@ -118,10 +145,20 @@ pub fn plot(title: &str, x_label: &str, lines: &[Line<'_>]) -> String {
                 pen_up = true;
                 continue;
             }
-            let _ = write!(path, "{}{:.1} {:.1}", if pen_up { 'M' } else { 'L' }, sx(x), sy(y));
+            let _ = write!(
+                path,
+                "{}{:.1} {:.1}",
+                if pen_up { 'M' } else { 'L' },
+                sx(x),
+                sy(y)
+            );
             pen_up = false;
         }
-        let dash = if line.dashed { " stroke-dasharray=\"4 3\"" } else { "" };
+        let dash = if line.dashed {
+            " stroke-dasharray=\"4 3\""
+        } else {
+            ""
+        };
         let _ = write!(
             svg,
             "<path d=\"{path}\" fill=\"none\" stroke=\"{}\" stroke-width=\"1.4\" stroke-linejoin=\"round\"{dash}/>",
@@ -130,7 +167,12 @@ pub fn plot(title: &str, x_label: &str, lines: &[Line<'_>]) -> String {
     }
     let mut x = WIDTH - RIGHT;
     for line in lines.iter().rev().filter(|line| !line.name.is_empty()) {
-        let _ = write!(svg, "<text x=\"{x:.1}\" y=\"15\" text-anchor=\"end\" style=\"fill:{}\">{}</text>", line.colour, escape(line.name));
+        let _ = write!(
+            svg,
+            "<text x=\"{x:.1}\" y=\"15\" text-anchor=\"end\" style=\"fill:{}\">{}</text>",
+            line.colour,
+            escape(line.name)
+        );
         x -= 7.0 * line.name.chars().count() as f64 + 14.0;
     }
     svg.push_str("</svg>");
@@ -141,10 +183,16 @@ pub fn plot(title: &str, x_label: &str, lines: &[Line<'_>]) -> String {
 fn ticks(from: f64, to: f64) -> Vec<f64> {
     let raw = (to - from) / 4.0;
     let power = 10_f64.powf(raw.log10().floor());
-    let step = [1.0, 2.0, 5.0, 10.0].into_iter().map(|m| m * power).find(|step| *step >= raw).unwrap_or(raw);
+    let step = [1.0, 2.0, 5.0, 10.0]
+        .into_iter()
+        .map(|m| m * power)
+        .find(|step| *step >= raw)
+        .unwrap_or(raw);
     let first = (from / step).ceil() as i64;
     let last = (to / step).floor() as i64;
-    (first..=last.min(first + 12)).map(|k| k as f64 * step).collect()
+    (first..=last.min(first + 12))
+        .map(|k| k as f64 * step)
+        .collect()
 }
 
 /// Decimals that tell the ticks of such a span apart.
@@ -164,14 +212,27 @@ mod tests {
 
     #[test]
     fn a_plot_of_nothing_is_still_a_plot() {
-        let svg = plot("t", "x", &[Line { name: "a", colour: "red", points: vec![], dashed: false }]);
+        let svg = plot(
+            "t",
+            "x",
+            &[Line {
+                name: "a",
+                colour: "red",
+                points: vec![],
+                dashed: false,
+            }],
+        );
         assert!(svg.starts_with("<svg") && svg.ends_with("</svg>"));
     }
 
     #[test]
     fn ticks_are_round_and_inside() {
         assert_eq!(ticks(0.0, 20.0), [0.0, 5.0, 10.0, 15.0, 20.0]);
-        assert!(ticks(-0.37, 0.41).iter().all(|t| (-0.37..=0.41).contains(t)));
+        assert!(
+            ticks(-0.37, 0.41)
+                .iter()
+                .all(|t| (-0.37..=0.41).contains(t))
+        );
         assert_eq!((decimals(400.0), decimals(20.0), decimals(0.8)), (0, 0, 1));
     }
 

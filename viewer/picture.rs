@@ -9,7 +9,11 @@ use opencv::{
 fn decode(jpeg: &[u8], mode: i32) -> Result<Mat> {
     let bytes = Mat::from_slice(jpeg).context("cannot read an image")?;
     let image = imgcodecs::imdecode(&bytes, mode).context("cannot decode an image")?;
-    anyhow::ensure!(!image.empty(), "cannot decode an image of {} bytes", jpeg.len());
+    anyhow::ensure!(
+        !image.empty(),
+        "cannot decode an image of {} bytes",
+        jpeg.len()
+    );
     Ok(image)
 }
 
@@ -31,7 +35,14 @@ pub fn thumbnail(jpeg: &[u8], width: i32) -> Result<Vec<u8>> {
     let image = decode(jpeg, imgcodecs::IMREAD_COLOR)?;
     let height = (image.rows() * width / image.cols().max(1)).max(1);
     let mut small = Mat::default();
-    imgproc::resize(&image, &mut small, Size::new(width, height), 0.0, 0.0, imgproc::INTER_AREA)?;
+    imgproc::resize(
+        &image,
+        &mut small,
+        Size::new(width, height),
+        0.0,
+        0.0,
+        imgproc::INTER_AREA,
+    )?;
     let mut out = Vector::<u8>::new();
     imgcodecs::imencode(".jpg", &small, &mut out, &Vector::new())?;
     Ok(out.into())

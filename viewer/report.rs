@@ -1,11 +1,18 @@
 //! `report.html`: what was recorded, how well, and how long it took.
 
-use std::{fmt::Write, path::{Path, PathBuf}};
+use std::{
+    fmt::Write,
+    path::{Path, PathBuf},
+};
 
 use anyhow::Result;
 use base64::{Engine, engine::general_purpose::STANDARD};
 use dexumi_capture::emulate::truth::{Fate, Truth};
-use dexumi_episode::{HostTime, StreamKind, align::{ImageTrack, TimingMethod}, write_atomically};
+use dexumi_episode::{
+    HostTime, StreamKind,
+    align::{ImageTrack, TimingMethod},
+    write_atomically,
+};
 use dexumi_retarget::RetargetReport;
 
 use crate::{
@@ -61,33 +68,80 @@ impl Report<'_> {
 
     fn head(&self, body: &mut String) -> Result<()> {
         let total: f64 = self.stages.iter().map(|(_, seconds)| seconds).sum();
-        let seconds: f64 = self.episodes.iter().map(|e| e.aligned.episode.duration_s()).sum();
-        let ledgers = || self.episodes.iter().flat_map(|e| e.aligned.episode.ledger.values());
+        let seconds: f64 = self
+            .episodes
+            .iter()
+            .map(|e| e.aligned.episode.duration_s())
+            .sum();
+        let ledgers = || {
+            self.episodes
+                .iter()
+                .flat_map(|e| e.aligned.episode.ledger.values())
+        };
         let written: u64 = ledgers().map(|ledger| ledger.written).sum();
         let lost: u64 = ledgers().map(dexumi_episode::StreamLedger::lost).sum();
-        let holds = self.episodes.iter().all(|e| e.truth.sync.values().all(|sync| sync.holds()));
-        let rms = self.episodes.iter().map(|e| e.truth.joint_rms_rad).fold(0.0, f64::max).to_degrees();
+        let holds = self
+            .episodes
+            .iter()
+            .all(|e| e.truth.sync.values().all(|sync| sync.holds()));
+        let rms = self
+            .episodes
+            .iter()
+            .map(|e| e.truth.joint_rms_rad)
+            .fold(0.0, f64::max)
+            .to_degrees();
         writeln!(
             body,
             "<h1>dexumi demo</h1><p class=\"soft\">Recorded from an emulated rig, spoken to byte for byte: \
              exoskeleton, fingertip force, wrist tracker, two cameras. {}.</p><div class=\"cards\">",
             escape(&self.truth.header.motion)
         )?;
-        let verdict = if holds { ("good", "held") } else { ("bad", "broken") };
+        let verdict = if holds {
+            ("good", "held")
+        } else {
+            ("bad", "broken")
+        };
         for (value, label, class) in [
-            (format!("{seconds:.1} s"), format!("recorded in {} episodes", self.episodes.len()), ""),
+            (
+                format!("{seconds:.1} s"),
+                format!("recorded in {} episodes", self.episodes.len()),
+                "",
+            ),
             (written.to_string(), "samples written".to_owned(), ""),
-            (lost.to_string(), "packets lost or rejected".to_owned(), if lost == 0 { "good" } else { "warn" }),
-            (verdict.1.to_owned(), "sync promises, against truth".to_owned(), verdict.0),
-            (format!("{rms:.3}°"), "joint angle error, rms".to_owned(), if rms < 0.5 { "good" } else { "bad" }),
-            (self.dataset.rows.to_string(), format!("dataset steps ({})", self.dataset.format), ""),
+            (
+                lost.to_string(),
+                "packets lost or rejected".to_owned(),
+                if lost == 0 { "good" } else { "warn" },
+            ),
+            (
+                verdict.1.to_owned(),
+                "sync promises, against truth".to_owned(),
+                verdict.0,
+            ),
+            (
+                format!("{rms:.3}°"),
+                "joint angle error, rms".to_owned(),
+                if rms < 0.5 { "good" } else { "bad" },
+            ),
+            (
+                self.dataset.rows.to_string(),
+                format!("dataset steps ({})", self.dataset.format),
+                "",
+            ),
             (format!("{total:.0} s"), "for the whole job".to_owned(), ""),
         ] {
-            writeln!(body, "<div class=\"card\"><b class=\"{class}\">{value}</b><span>{label}</span></div>")?;
+            writeln!(
+                body,
+                "<div class=\"card\"><b class=\"{class}\">{value}</b><span>{label}</span></div>"
+            )?;
         }
         body.push_str("</div><section><table><tbody>");
         for (what, path) in self.results {
-            writeln!(body, "<tr><td>{what}</td><td style=\"text-align:left\"><code>{}</code></td></tr>", escape(&path.display().to_string()))?;
+            writeln!(
+                body,
+                "<tr><td>{what}</td><td style=\"text-align:left\"><code>{}</code></td></tr>",
+                escape(&path.display().to_string())
+            )?;
         }
         body.push_str("</tbody></table></section>");
         Ok(())
@@ -107,8 +161,15 @@ impl Report<'_> {
                 vec![escape(stage), format!("{seconds:.1} s"), bar]
             })
             .collect();
-        body.push_str(&table(&["stage", "time", "share of the whole"], &rows).replace("<td><div", "<td style=\"width:60%\"><div"));
-        writeln!(body, "<p class=\"soft\">Video: {}.</p></section>", escape(&self.dataset.encoder))?;
+        body.push_str(
+            &table(&["stage", "time", "share of the whole"], &rows)
+                .replace("<td><div", "<td style=\"width:60%\"><div"),
+        );
+        writeln!(
+            body,
+            "<p class=\"soft\">Video: {}.</p></section>",
+            escape(&self.dataset.encoder)
+        )?;
         Ok(())
     }
 }
@@ -148,7 +209,12 @@ fn episode(body: &mut String, number: usize, result: &EpisodeResult, truth: &Tru
     Ok(())
 }
 
-fn thumbnails(body: &mut String, result: &EpisodeResult, name: &str, track: &ImageTrack) -> Result<()> {
+fn thumbnails(
+    body: &mut String,
+    result: &EpisodeResult,
+    name: &str,
+    track: &ImageTrack,
+) -> Result<()> {
     body.push_str("<div class=\"strip\" style=\"margin-bottom:8px\">");
     let start = result.aligned.timeline.interval.0;
     for k in 0..THUMBNAILS.min(track.times.len()) {
@@ -175,7 +241,11 @@ fn streams(body: &mut String, result: &EpisodeResult) {
         .iter()
         .map(|(stream, ledger)| {
             let rate = result.aligned.timeline.report.get(stream);
-            let losses: Vec<_> = ledger.losses.iter().map(|(kind, n)| format!("{n} {kind}")).collect();
+            let losses: Vec<_> = ledger
+                .losses
+                .iter()
+                .map(|(kind, n)| format!("{n} {kind}"))
+                .collect();
             let class = if ledger.lost() == 0 { "good" } else { "warn" };
             vec![
                 escape(stream),
@@ -184,15 +254,33 @@ fn streams(body: &mut String, result: &EpisodeResult) {
                 ledger.written.to_string(),
                 format!(
                     "<span class=\"{class}\">{}</span>",
-                    if losses.is_empty() { "none".to_owned() } else { losses.join(", ") }
+                    if losses.is_empty() {
+                        "none".to_owned()
+                    } else {
+                        losses.join(", ")
+                    }
                 ),
                 ledger.suspect.to_string(),
                 ledger.missing.to_string(),
-                if ledger.balances() { "<span class=\"good\">yes</span>" } else { "<span class=\"bad\">no</span>" }.to_owned(),
+                if ledger.balances() {
+                    "<span class=\"good\">yes</span>"
+                } else {
+                    "<span class=\"bad\">no</span>"
+                }
+                .to_owned(),
             ]
         })
         .collect();
-    let head = ["stream", "Hz", "received", "written", "lost", "suspect", "never arrived", "received = written + lost"];
+    let head = [
+        "stream",
+        "Hz",
+        "received",
+        "written",
+        "lost",
+        "suspect",
+        "never arrived",
+        "received = written + lost",
+    ];
     body.push_str(&table(&head, &rows));
 }
 
@@ -207,12 +295,13 @@ fn sync(body: &mut String, result: &EpisodeResult) -> Result<()> {
             let class = if error.holds() { "good" } else { "bad" };
             vec![
                 escape(stream),
-                report.map_or("-", |r| match r.timing {
-                    TimingMethod::DeviceClock => "device clock",
-                    TimingMethod::Period => "steady rate",
-                    TimingMethod::Arrival => "arrival",
-                })
-                .to_owned(),
+                report
+                    .map_or("-", |r| match r.timing {
+                        TimingMethod::DeviceClock => "device clock",
+                        TimingMethod::Period => "steady rate",
+                        TimingMethod::Arrival => "arrival",
+                    })
+                    .to_owned(),
                 report.map_or("-".to_owned(), |r| format!("{:.1}", r.skew_ppm)),
                 error.samples.to_string(),
                 ms(error.mean_s),
@@ -223,14 +312,38 @@ fn sync(body: &mut String, result: &EpisodeResult) -> Result<()> {
             ]
         })
         .collect();
-    let head = ["stream", "times from", "skew ppm", "compared", "mean ms", "median ms", "p95 ms", "max ms", "promised p95"];
+    let head = [
+        "stream",
+        "times from",
+        "skew ppm",
+        "compared",
+        "mean ms",
+        "median ms",
+        "p95 ms",
+        "max ms",
+        "promised p95",
+    ];
     body.push_str(&table(&head, &rows));
     body.push_str("<div class=\"plots\" style=\"margin-top:16px\">");
     for (stream, error) in &result.truth.sync {
         let count = error.errors_s.len().max(1) as f64;
-        let points = error.errors_s.iter().enumerate().map(|(k, e)| (100.0 * k as f64 / count, e * 1e3)).collect();
-        let line = Line { name: "", colour: "var(--a)", points: thin(points, PLOT_POINTS), dashed: false };
-        body.push_str(&plot(&format!("{stream}: estimated minus true [ms]"), "% of the episode", &[line]));
+        let points = error
+            .errors_s
+            .iter()
+            .enumerate()
+            .map(|(k, e)| (100.0 * k as f64 / count, e * 1e3))
+            .collect();
+        let line = Line {
+            name: "",
+            colour: "var(--a)",
+            points: thin(points, PLOT_POINTS),
+            dashed: false,
+        };
+        body.push_str(&plot(
+            &format!("{stream}: estimated minus true [ms]"),
+            "% of the episode",
+            &[line],
+        ));
     }
     body.push_str("</div>");
     Ok(())
@@ -246,46 +359,119 @@ fn motion(body: &mut String, result: &EpisodeResult, truth: &Truth) {
     };
     body.push_str("<div class=\"plots\">");
     for joints in timeline.joints.values() {
-        for (joint, name) in joints.names.iter().enumerate().filter(|(joint, _)| [0, 1, 4, 5].contains(joint)) {
+        for (joint, name) in joints
+            .names
+            .iter()
+            .enumerate()
+            .filter(|(joint, _)| [0, 1, 4, 5].contains(joint))
+        {
             let recorded = joints.rows.iter().map(|&t| {
                 let value = joints.tracks[joint].at(t, timeline.max_gap);
-                ((t - start).secs_f64(), value.map_or(f64::NAN, f64::to_degrees))
+                (
+                    (t - start).secs_f64(),
+                    value.map_or(f64::NAN, f64::to_degrees),
+                )
             });
-            let offset = truth.header.scan_offsets_s.get(joint).copied().unwrap_or(0.0);
+            let offset = truth
+                .header
+                .scan_offsets_s
+                .get(joint)
+                .copied()
+                .unwrap_or(0.0);
             let truth = truth
                 .samples
                 .iter()
-                .filter(|sample| sample.stream.ends_with("/encoders") && sample.fate != Fate::Unsent)
-                .filter_map(|s| Some((within(s.t_ns)? + offset, s.values.get(joint)?.to_degrees())));
+                .filter(|sample| {
+                    sample.stream.ends_with("/encoders") && sample.fate != Fate::Unsent
+                })
+                .filter_map(|s| {
+                    Some((within(s.t_ns)? + offset, s.values.get(joint)?.to_degrees()))
+                });
             let lines = [
-                Line { name: "recorded", colour: "var(--a)", points: thin(recorded.collect(), PLOT_POINTS), dashed: false },
-                Line { name: "truth", colour: "var(--b)", points: thin(truth.collect(), PLOT_POINTS), dashed: true },
+                Line {
+                    name: "recorded",
+                    colour: "var(--a)",
+                    points: thin(recorded.collect(), PLOT_POINTS),
+                    dashed: false,
+                },
+                Line {
+                    name: "truth",
+                    colour: "var(--b)",
+                    points: thin(truth.collect(), PLOT_POINTS),
+                    dashed: true,
+                },
             ];
-            body.push_str(&plot(&format!("{} [°]", name.trim_start_matches("right_hand_")), "s", &lines));
+            body.push_str(&plot(
+                &format!("{} [°]", name.trim_start_matches("right_hand_")),
+                "s",
+                &lines,
+            ));
         }
     }
     for (topic, track) in &timeline.force {
-        let Some(StreamKind::Force { finger, .. }) = StreamKind::of(topic) else { continue };
+        let Some(StreamKind::Force { finger, .. }) = StreamKind::of(topic) else {
+            continue;
+        };
         let axis = |axis: usize| {
             let points = track.times.iter().zip(&track.values);
-            thin(points.map(|(&t, v)| ((t - start).secs_f64(), v[axis])).collect(), PLOT_POINTS)
+            thin(
+                points
+                    .map(|(&t, v)| ((t - start).secs_f64(), v[axis]))
+                    .collect(),
+                PLOT_POINTS,
+            )
         };
         let lines = [
-            Line { name: "z", colour: "var(--a)", points: axis(2), dashed: false },
-            Line { name: "x", colour: "var(--b)", points: axis(0), dashed: false },
-            Line { name: "y", colour: "var(--good)", points: axis(1), dashed: false },
+            Line {
+                name: "z",
+                colour: "var(--a)",
+                points: axis(2),
+                dashed: false,
+            },
+            Line {
+                name: "x",
+                colour: "var(--b)",
+                points: axis(0),
+                dashed: false,
+            },
+            Line {
+                name: "y",
+                colour: "var(--good)",
+                points: axis(1),
+                dashed: false,
+            },
         ];
         body.push_str(&plot(&format!("force, {finger} [counts]"), "s", &lines));
     }
     for (name, track) in &timeline.poses {
         let axis = |axis: usize| {
             let points = track.times.iter().zip(&track.values);
-            thin(points.map(|(&t, p)| ((t - start).secs_f64(), p.translation.vector[axis])).collect(), PLOT_POINTS)
+            thin(
+                points
+                    .map(|(&t, p)| ((t - start).secs_f64(), p.translation.vector[axis]))
+                    .collect(),
+                PLOT_POINTS,
+            )
         };
         let lines = [
-            Line { name: "x", colour: "var(--a)", points: axis(0), dashed: false },
-            Line { name: "y", colour: "var(--b)", points: axis(1), dashed: false },
-            Line { name: "z", colour: "var(--good)", points: axis(2), dashed: false },
+            Line {
+                name: "x",
+                colour: "var(--a)",
+                points: axis(0),
+                dashed: false,
+            },
+            Line {
+                name: "y",
+                colour: "var(--b)",
+                points: axis(1),
+                dashed: false,
+            },
+            Line {
+                name: "z",
+                colour: "var(--good)",
+                points: axis(2),
+                dashed: false,
+            },
         ];
         body.push_str(&plot(&format!("tracker {name}, position [m]"), "s", &lines));
     }

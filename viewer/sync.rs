@@ -3,7 +3,10 @@
 use std::collections::{BTreeMap, HashMap};
 
 use anyhow::{Context, Result};
-use dexumi_capture::emulate::{mark, truth::{Fate, Truth}};
+use dexumi_capture::emulate::{
+    mark,
+    truth::{Fate, Truth},
+};
 use dexumi_episode::{Delta, HostTime, SessionTime, StreamKind, align::stamped};
 use serde::Serialize;
 
@@ -37,7 +40,10 @@ impl SyncError {
         absolute.sort_by(f64::total_cmp);
         let quantile = |q: f64| {
             let last = absolute.len().saturating_sub(1);
-            absolute.get((last as f64 * q).ceil() as usize).copied().unwrap_or(f64::NAN)
+            absolute
+                .get((last as f64 * q).ceil() as usize)
+                .copied()
+                .unwrap_or(f64::NAN)
         };
         Self {
             samples: errors_s.len() as u64,
@@ -89,17 +95,26 @@ pub fn compare(aligned: &Aligned, truth: &Truth) -> Result<TruthReport> {
     let mut by_ticks: HashMap<(&str, u64), Vec<i64>> = HashMap::new();
     for sample in &truth.samples {
         if let Some(ticks) = sample.device_ticks {
-            by_ticks.entry((&sample.stream, ticks)).or_default().push(sample.t_ns);
+            by_ticks
+                .entry((&sample.stream, ticks))
+                .or_default()
+                .push(sample.t_ns);
         }
     }
     let mut sync = BTreeMap::new();
     for device in &episode.rig.device {
         let stream = device.stream.as_str();
         let stamps = stamped(episode, aligned.calibration.as_ref(), stream)?;
-        let has_clock = stamps.iter().any(|(stamp, _)| stamp.device_time_ns.is_some());
+        let has_clock = stamps
+            .iter()
+            .any(|(stamp, _)| stamp.device_time_ns.is_some());
         let mut errors = Vec::with_capacity(stamps.len());
         let mut unmatched = 0;
-        let images = if device.camera.is_some() { Some(episode.file.images(stream)?) } else { None };
+        let images = if device.camera.is_some() {
+            Some(episode.file.images(stream)?)
+        } else {
+            None
+        };
         for (index, (stamp, capture)) in stamps.iter().enumerate() {
             // A suspect counter names no sample; nothing downstream uses it.
             if stamp.suspect != 0 {
@@ -116,7 +131,10 @@ pub fn compare(aligned: &Aligned, truth: &Truth) -> Result<TruthReport> {
                 }
                 None => stamp.device_ticks.and_then(|ticks| {
                     let candidates = by_ticks.get(&(stream, ticks))?;
-                    candidates.iter().map(|&t| session(t)).min_by_key(|&t| (t - *capture).abs())
+                    candidates
+                        .iter()
+                        .map(|&t| session(t))
+                        .min_by_key(|&t| (t - *capture).abs())
                 }),
             };
             match true_time {
@@ -126,10 +144,17 @@ pub fn compare(aligned: &Aligned, truth: &Truth) -> Result<TruthReport> {
                 _ => unmatched += 1,
             }
         }
-        sync.insert(stream.to_owned(), SyncError::of(errors, unmatched, limit_s(stream, has_clock)));
+        sync.insert(
+            stream.to_owned(),
+            SyncError::of(errors, unmatched, limit_s(stream, has_clock)),
+        );
     }
     let (joint_rms_rad, joint_rms_by_joint_rad) = joint_errors(aligned, truth, session)?;
-    Ok(TruthReport { sync, joint_rms_rad, joint_rms_by_joint_rad })
+    Ok(TruthReport {
+        sync,
+        joint_rms_rad,
+        joint_rms_by_joint_rad,
+    })
 }
 
 /// Recovered angle minus true angle, at the true time of each channel.
@@ -138,24 +163,51 @@ fn joint_errors(
     truth: &Truth,
     session: impl Fn(i64) -> SessionTime,
 ) -> Result<(f64, BTreeMap<String, f64>)> {
-    let joints = aligned.timeline.joints.values().next().context("the episode has no joints")?;
+    let joints = aligned
+        .timeline
+        .joints
+        .values()
+        .next()
+        .context("the episode has no joints")?;
     let mut sums = vec![(0.0, 0_u64); joints.tracks.len()];
-    let encoders = truth.samples.iter().filter(|s| s.stream.ends_with("/encoders") && s.fate == Fate::Sent);
+    let encoders = truth
+        .samples
+        .iter()
+        .filter(|s| s.stream.ends_with("/encoders") && s.fate == Fate::Sent);
     for sample in encoders {
         for (joint, track) in joints.tracks.iter().enumerate() {
-            let offset = truth.header.scan_offsets_s.get(joint).copied().unwrap_or(0.0);
+            let offset = truth
+                .header
+                .scan_offsets_s
+                .get(joint)
+                .copied()
+                .unwrap_or(0.0);
             let time = session(sample.t_ns) + Delta::from_secs_f64(offset);
-            if let (Some(value), Some(&true_value)) =
-                (track.at(time, aligned.timeline.max_gap), sample.values.get(joint))
-            {
+            if let (Some(value), Some(&true_value)) = (
+                track.at(time, aligned.timeline.max_gap),
+                sample.values.get(joint),
+            ) {
                 sums[joint].0 += (value - true_value).powi(2);
                 sums[joint].1 += 1;
             }
         }
     }
-    let (sum, count) = sums.iter().fold((0.0, 0), |(s, n), (ds, dn)| (s + ds, n + dn));
+    let (sum, count) = sums
+        .iter()
+        .fold((0.0, 0), |(s, n), (ds, dn)| (s + ds, n + dn));
     let rms = |sum: f64, count: u64| (sum / count.max(1) as f64).sqrt();
-    let by_joint =
-        joints.names.iter().zip(&sums).map(|(name, &(s, n))| (name.clone(), rms(s, n))).collect();
-    Ok((if count == 0 { f64::NAN } else { rms(sum, count) }, by_joint))
+    let by_joint = joints
+        .names
+        .iter()
+        .zip(&sums)
+        .map(|(name, &(s, n))| (name.clone(), rms(s, n)))
+        .collect();
+    Ok((
+        if count == 0 {
+            f64::NAN
+        } else {
+            rms(sum, count)
+        },
+        by_joint,
+    ))
 }

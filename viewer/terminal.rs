@@ -1,7 +1,10 @@
 //! Talk goes to stderr, results to stdout; a progress bar on a terminal, plain
 //! lines otherwise.
 
-use std::{io::IsTerminal, time::{Duration, Instant}};
+use std::{
+    io::IsTerminal,
+    time::{Duration, Instant},
+};
 
 use indicatif::{ProgressBar, ProgressStyle};
 
@@ -23,7 +26,12 @@ impl Progress {
             bar.set_message(what.to_owned());
             bar
         });
-        Self { bar, what: what.to_owned(), total, last: Instant::now() }
+        Self {
+            bar,
+            what: what.to_owned(),
+            total,
+            last: Instant::now(),
+        }
     }
 
     /// How far it is.
@@ -75,7 +83,11 @@ pub fn rfc3339(unix_s: i64) -> String {
     let day_of_year = day_of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
     let shifted = (5 * day_of_year + 2) / 153;
     let day = day_of_year - (153 * shifted + 2) / 5 + 1;
-    let month = if shifted < 10 { shifted + 3 } else { shifted - 9 };
+    let month = if shifted < 10 {
+        shifted + 3
+    } else {
+        shifted - 9
+    };
     let year = year_of_era + era * 400 + i64::from(month <= 2);
     let (h, m, s) = (second / 3600, second / 60 % 60, second % 60);
     format!("{year:04}-{month:02}-{day:02}T{h:02}:{m:02}:{s:02}Z")

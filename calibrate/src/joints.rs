@@ -32,7 +32,9 @@ pub struct JointOptions {
 #[derive(Debug, Error)]
 pub enum JointsError {
     /// The samples do not show the poses.
-    #[error("found {found} still intervals, expected {expected}: one for each pose of the set-points; record the whole protocol, from the first pose to the last, and hold each still for {dwell_s} s")]
+    #[error(
+        "found {found} still intervals, expected {expected}: one for each pose of the set-points; record the whole protocol, from the first pose to the last, and hold each still for {dwell_s} s"
+    )]
     Plateaus {
         /// In the samples.
         found: usize,
@@ -42,7 +44,9 @@ pub enum JointsError {
         dwell_s: f64,
     },
     /// The rig has too few channels.
-    #[error("recording has {found} encoder channels, expected at least {expected} for the joints of `{hand}`")]
+    #[error(
+        "recording has {found} encoder channels, expected at least {expected} for the joints of `{hand}`"
+    )]
     Channels {
         /// In the samples.
         found: usize,
@@ -109,7 +113,9 @@ pub fn calibrate_joints(
             let held: Vec<Held> = plateaus
                 .iter()
                 .zip(&points.pose)
-                .map(|(&span, pose)| Held::of(&track.times, &track.values, span, pose.joint_rad[joint]))
+                .map(|(&span, pose)| {
+                    Held::of(&track.times, &track.values, span, pose.joint_rad[joint])
+                })
                 .collect();
             map_of(joint, &points.joint_names[joint], &held)
         })
@@ -118,13 +124,20 @@ pub fn calibrate_joints(
         .iter()
         .max_by(|a, b| a.residual_max_rad.total_cmp(&b.residual_max_rad))
         .expect("a hand has joints");
-    let mean_square = maps.iter().map(|map| map.residual_rms_rad.powi(2)).sum::<f64>() / joints as f64;
+    let mean_square = maps
+        .iter()
+        .map(|map| map.residual_rms_rad.powi(2))
+        .sum::<f64>()
+        / joints as f64;
     let report = JointsReport {
         poses: plateaus.len(),
         residual_rms_rad: mean_square.sqrt(),
         residual_max_rad: worst.residual_max_rad,
         worst_joint: worst.name.clone(),
-        leave_one_out_rms_rad: maps.iter().map(|map| map.leave_one_out_rms_rad).fold(0.0, f64::max),
+        leave_one_out_rms_rad: maps
+            .iter()
+            .map(|map| map.leave_one_out_rms_rad)
+            .fold(0.0, f64::max),
     };
     let calibration = JointCalibration {
         hand: points.hand.clone(),
@@ -148,7 +161,12 @@ struct Held {
 }
 
 impl Held {
-    fn of(times: &[SessionTime], values: &[f64], span: (SessionTime, SessionTime), joint_rad: f64) -> Self {
+    fn of(
+        times: &[SessionTime],
+        values: &[f64],
+        span: (SessionTime, SessionTime),
+        joint_rad: f64,
+    ) -> Self {
         let from = times.partition_point(|&t| t < span.0);
         let to = times.partition_point(|&t| t <= span.1);
         let mut held: Vec<f64> = values[from..to].to_vec();
@@ -156,8 +174,13 @@ impl Held {
         // The middle half: a straggler at the edge of the interval does not count.
         let middle = &held[held.len() / 4..held.len() - held.len() / 4];
         let mean = middle.iter().sum::<f64>() / middle.len().max(1) as f64;
-        let spread = held.iter().map(|v| (v - mean).powi(2)).sum::<f64>() / held.len().max(1) as f64;
-        Self { joint_rad, sensor_rad: mean, noise_rad: spread.sqrt() }
+        let spread =
+            held.iter().map(|v| (v - mean).powi(2)).sum::<f64>() / held.len().max(1) as f64;
+        Self {
+            joint_rad,
+            sensor_rad: mean,
+            noise_rad: spread.sqrt(),
+        }
     }
 }
 
@@ -165,19 +188,25 @@ impl Held {
 /// by the length of a window.
 fn plateaus(sensors: &JointTracks, min_s: f64) -> Vec<(SessionTime, SessionTime)> {
     let rows = &sensors.rows;
-    let [first, .., last] = rows[..] else { return Vec::new() };
+    let [first, .., last] = rows[..] else {
+        return Vec::new();
+    };
     let rate = (rows.len() - 1) as f64 / (last - first).secs_f64().max(1e-9);
     let width = ((WINDOW_S * rate).round() as usize).max(2);
     let mut still = vec![true; rows.len()];
     for track in &sensors.tracks {
         // Sums from the start make every window's mean two look-ups.
         let mut sums = vec![0.0];
-        track.values.iter().for_each(|v| sums.push(sums[sums.len() - 1] + v));
+        track
+            .values
+            .iter()
+            .for_each(|v| sums.push(sums[sums.len() - 1] + v));
         let mean = |from: usize, to: usize| (sums[to] - sums[from]) / (to - from) as f64;
         let count = track.values.len().min(still.len());
         for (index, still) in still.iter_mut().enumerate().take(count) {
             let (from, to) = (index.saturating_sub(width), (index + width).min(count));
-            if index > from && to > index && (mean(from, index) - mean(index, to)).abs() > STILL_RAD {
+            if index > from && to > index && (mean(from, index) - mean(index, to)).abs() > STILL_RAD
+            {
                 *still = false;
             }
         }
@@ -201,14 +230,24 @@ fn plateaus(sensors: &JointTracks, min_s: f64) -> Vec<(SessionTime, SessionTime)
 }
 
 fn map_of(channel: usize, name: &str, held: &[Held]) -> Result<JointMap, JointsError> {
-    let fail = |problem: String| JointsError::Channel { channel, joint: name.to_owned(), problem };
+    let fail = |problem: String| JointsError::Channel {
+        channel,
+        joint: name.to_owned(),
+        problem,
+    };
     // One knot per angle: the mean of its visits, from below and from above.
     let mut levels: BTreeMap<i64, Vec<&Held>> = BTreeMap::new();
     for point in held {
-        levels.entry((point.joint_rad * 1e6).round() as i64).or_default().push(point);
+        levels
+            .entry((point.joint_rad * 1e6).round() as i64)
+            .or_default()
+            .push(point);
     }
     if levels.len() < MIN_LEVELS {
-        return Err(fail(format!("{} distinct angles, expected at least {MIN_LEVELS}", levels.len())));
+        return Err(fail(format!(
+            "{} distinct angles, expected at least {MIN_LEVELS}",
+            levels.len()
+        )));
     }
     let mut knots: Vec<(f64, f64)> = levels
         .values()
@@ -241,8 +280,10 @@ fn map_of(channel: usize, name: &str, held: &[Held]) -> Result<JointMap, JointsE
         hysteresis_rad: hysteresis(held, &levels, gain),
         noise_rad: noise_sensor * gain.abs(),
     };
-    let errors: Vec<f64> =
-        held.iter().map(|v| (map.apply(v.sensor_rad).joint_rad - v.joint_rad).abs()).collect();
+    let errors: Vec<f64> = held
+        .iter()
+        .map(|v| (map.apply(v.sensor_rad).joint_rad - v.joint_rad).abs())
+        .collect();
     map.residual_rms_rad = rms(&errors);
     map.residual_max_rad = errors.iter().copied().fold(0.0, f64::max);
     let left_out: Vec<f64> = (1..knots.len() - 1)
@@ -298,8 +339,10 @@ mod tests {
             (seed >> 33) as f64 / (1_u64 << 31) as f64 - 0.5
         };
         let joints = points.joint_names.len();
-        let mut sensors =
-            JointTracks { tracks: vec![Track::default(); joints], ..JointTracks::default() };
+        let mut sensors = JointTracks {
+            tracks: vec![Track::default(); joints],
+            ..JointTracks::default()
+        };
         let mut t = 0.0;
         while t < points.duration_s() + points.dwell_s {
             let since = (t - points.lead_s).max(0.0);
@@ -307,12 +350,21 @@ mod tests {
             let index = ((since / step) as usize).min(points.pose.len() - 1);
             let next = (index + 1).min(points.pose.len() - 1);
             let s = ((since - index as f64 * step) / points.move_s).clamp(0.0, 1.0);
-            let s = if t < points.lead_s { 0.0 } else { s * s * s * (10.0 - 15.0 * s + 6.0 * s * s) };
+            let s = if t < points.lead_s {
+                0.0
+            } else {
+                s * s * s * (10.0 - 15.0 * s + 6.0 * s * s)
+            };
             let time = SessionTime::from_nanos(0) + Delta::from_secs_f64(t);
             for joint in 0..joints {
-                let (a, b) = (points.pose[index].joint_rad[joint], points.pose[next].joint_rad[joint]);
+                let (a, b) = (
+                    points.pose[index].joint_rad[joint],
+                    points.pose[next].joint_rad[joint],
+                );
                 sensors.tracks[joint].times.push(time);
-                sensors.tracks[joint].values.push(truth(joint, a + (b - a) * s) + noise * random());
+                sensors.tracks[joint]
+                    .values
+                    .push(truth(joint, a + (b - a) * s) + noise * random());
             }
             sensors.rows.push(time);
             t += 0.0055;
@@ -321,11 +373,17 @@ mod tests {
     }
 
     fn options() -> JointOptions {
-        JointOptions { created: "2026-01-01T00:00:00Z".to_owned(), source: "test".to_owned() }
+        JointOptions {
+            created: "2026-01-01T00:00:00Z".to_owned(),
+            source: "test".to_owned(),
+        }
     }
 
     fn sweep() -> SetPoints {
-        let joints = [("thumb".to_owned(), 0.0, 1.8), ("index".to_owned(), -0.17, 0.17)];
+        let joints = [
+            ("thumb".to_owned(), 0.0, 1.8),
+            ("index".to_owned(), -0.17, 0.17),
+        ];
         SetPoints::sweep("test", &joints, 9)
     }
 
@@ -336,7 +394,8 @@ mod tests {
             _ => 6.2 + 1.1 * q,
         };
         let sensors = recording(&sweep(), truth, 0.003);
-        let (calibration, report) = calibrate_joints(&sensors, &sweep(), &options()).expect("a map");
+        let (calibration, report) =
+            calibrate_joints(&sensors, &sweep(), &options()).expect("a map");
         assert!(report.residual_max_rad < 2e-3, "{report:?}");
         for joint in 0..2 {
             let (low, high) = [(0.0, 1.8), (-0.17, 0.17)][joint];
@@ -350,7 +409,11 @@ mod tests {
 
     #[test]
     fn a_channel_that_does_not_move_is_refused_by_name() {
-        let sensors = recording(&sweep(), |joint, q| if joint == 0 { 1.0 + q } else { 2.0 }, 0.0);
+        let sensors = recording(
+            &sweep(),
+            |joint, q| if joint == 0 { 1.0 + q } else { 2.0 },
+            0.0,
+        );
         let error = calibrate_joints(&sensors, &sweep(), &options()).expect_err("no map");
         assert!(error.to_string().contains("`index`"), "{error}");
     }
@@ -365,7 +428,10 @@ mod tests {
             track.values.truncate(keep);
         }
         let error = calibrate_joints(&sensors, &sweep(), &options()).expect_err("too few poses");
-        assert!(matches!(error, JointsError::Plateaus { expected: 17, .. }), "{error}");
+        assert!(
+            matches!(error, JointsError::Plateaus { expected: 17, .. }),
+            "{error}"
+        );
     }
 
     proptest! {

@@ -44,8 +44,10 @@ impl SetPoints {
             .chain(down)
             .map(|level| {
                 let share = level as f64 / (levels - 1) as f64;
-                let joint_rad =
-                    joints.iter().map(|(_, low, high)| low + (high - low) * share).collect();
+                let joint_rad = joints
+                    .iter()
+                    .map(|(_, low, high)| low + (high - low) * share)
+                    .collect();
                 Pose { joint_rad }
             })
             .collect();
@@ -69,7 +71,11 @@ impl SetPoints {
         let points: Self = parse_toml("set-points", &text, path)?;
         let problem = points.check();
         problem.map_or(Ok(points), |problem| {
-            Err(EpisodeError::Config { what: "set-points", problem, path: path.to_owned() })
+            Err(EpisodeError::Config {
+                what: "set-points",
+                problem,
+                path: path.to_owned(),
+            })
         })
     }
 
@@ -84,15 +90,23 @@ impl SetPoints {
                 self.pose.len()
             ));
         }
-        if let Some((index, pose)) =
-            self.pose.iter().enumerate().find(|(_, pose)| pose.joint_rad.len() != joints)
+        if let Some((index, pose)) = self
+            .pose
+            .iter()
+            .enumerate()
+            .find(|(_, pose)| pose.joint_rad.len() != joints)
         {
             return Some(format!(
                 "pose {index} has {} angles, expected {joints} as joint_names has",
                 pose.joint_rad.len()
             ));
         }
-        if self.pose.iter().flat_map(|pose| &pose.joint_rad).any(|angle| !angle.is_finite()) {
+        if self
+            .pose
+            .iter()
+            .flat_map(|pose| &pose.joint_rad)
+            .any(|angle| !angle.is_finite())
+        {
             return Some("a pose has an angle that is no finite number".to_owned());
         }
         let sane = self.dwell_s >= 0.3 && self.move_s >= 0.1 && self.lead_s >= 0.0;

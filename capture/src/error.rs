@@ -41,7 +41,9 @@ pub enum CaptureError {
         next: String,
     },
     /// A device is open, but sends nothing.
-    #[error("`{stream}` at {address} is open, but sent nothing valid within {waited_s:.1} s; {next}")]
+    #[error(
+        "`{stream}` at {address} is open, but sent nothing valid within {waited_s:.1} s; {next}"
+    )]
     Silent {
         /// Which device.
         stream: String,

@@ -16,5 +16,6 @@ mod record;
 pub use driver::{DRIVERS, Driver};
 pub use error::CaptureError;
 pub use record::{
-    EpisodePlan, EpisodeReport, Ended, Recorder, RecorderOptions, RecorderState, Status, StreamStatus,
+    Ended, EpisodePlan, EpisodeReport, Recorder, RecorderOptions, RecorderState, Status,
+    StreamStatus,
 };

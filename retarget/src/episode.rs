@@ -71,7 +71,11 @@ pub fn effector_topic(side: &str) -> String {
 
 /// Path of the derived file of an episode: `derived/` beside it.
 pub fn derived_path(episode: &Path, hand: &str) -> PathBuf {
-    let stem = episode.file_stem().unwrap_or_default().to_string_lossy().into_owned();
+    let stem = episode
+        .file_stem()
+        .unwrap_or_default()
+        .to_string_lossy()
+        .into_owned();
     let folder = episode.parent().unwrap_or(Path::new("")).join("derived");
     folder.join(format!("{stem}.retarget.{hand}.mcap"))
 }
@@ -97,7 +101,11 @@ pub fn retarget_episode(
         Side::Right => "right",
     };
     let derivation = Derivation {
-        input: input.file_name().unwrap_or_default().to_string_lossy().into_owned(),
+        input: input
+            .file_name()
+            .unwrap_or_default()
+            .to_string_lossy()
+            .into_owned(),
         input_sha256: hex(episode.file.bytes()),
         calibration_sha256: hex(calibration.to_toml().as_bytes()),
         hand: hand.name().to_owned(),
@@ -107,20 +115,24 @@ pub fn retarget_episode(
     if let Some(report) = reusable(out, &derivation) {
         return Ok(report);
     }
-    let joints = timeline.joints.get(side).filter(|joints| joints.calibrated).ok_or_else(|| {
-        EpisodeError::content(
-            format!(
-                "no calibrated joints of the {side} side, expected them for hand `{}`; \
+    let joints = timeline
+        .joints
+        .get(side)
+        .filter(|joints| joints.calibrated)
+        .ok_or_else(|| {
+            EpisodeError::content(
+                format!(
+                    "no calibrated joints of the {side} side, expected them for hand `{}`; \
                  run `dexumi calibrate joints` and give its file by --calibration",
-                hand.name()
-            ),
-            input,
-        )
-    })?;
-    let order: Vec<usize> = hand
-        .variable_names()
-        .map(|name| {
-            joints.names.iter().position(|known| known == name).ok_or_else(|| {
+                    hand.name()
+                ),
+                input,
+            )
+        })?;
+    let order: Vec<usize> =
+        hand.variable_names()
+            .map(|name| {
+                joints.names.iter().position(|known| known == name).ok_or_else(|| {
                 EpisodeError::content(
                     format!(
                         "joint `{name}` of hand `{}` is not in the calibration, which has: {}; \
@@ -131,8 +143,8 @@ pub fn retarget_episode(
                     input,
                 )
             })
-        })
-        .collect::<Result<_, _>>()?;
+            })
+            .collect::<Result<_, _>>()?;
 
     if let Some(folder) = out.parent() {
         std::fs::create_dir_all(folder).map_err(EpisodeError::io("create folder", folder))?;
@@ -170,8 +182,10 @@ pub fn retarget_episode(
     let mut last: Option<SessionTime> = None;
     let mut square_sum = 0.0;
     for (index, &time) in joints.rows.iter().enumerate() {
-        let angles: Option<Vec<f64>> =
-            order.iter().map(|&joint| joints.tracks[joint].at(time, timeline.max_gap)).collect();
+        let angles: Option<Vec<f64>> = order
+            .iter()
+            .map(|&joint| joints.tracks[joint].at(time, timeline.max_gap))
+            .collect();
         let Some(angles) = angles else {
             // The first and the last row lie between two scans of some channel.
             report.gaps += 1;
@@ -187,7 +201,11 @@ pub fn retarget_episode(
         } else {
             report.passed += 1;
         }
-        for residual in step.residual_rad.iter().filter(|residual| residual.is_finite()) {
+        for residual in step
+            .residual_rad
+            .iter()
+            .filter(|residual| residual.is_finite())
+        {
             square_sum += residual * residual;
             report.residual_max_rad = report.residual_max_rad.max(residual.abs());
         }
@@ -261,9 +279,16 @@ fn reusable(out: &Path, wanted: &Derivation) -> Option<RetargetReport> {
     let file = EpisodeFile::open(out).ok()?;
     let made: Derivation = file.json("derived").ok()??;
     let report: RetargetReport = file.json("retarget").ok()??;
-    (made == *wanted).then_some(RetargetReport { reused: true, path: out.to_owned(), ..report })
+    (made == *wanted).then_some(RetargetReport {
+        reused: true,
+        path: out.to_owned(),
+        ..report
+    })
 }
 
 fn hex(bytes: &[u8]) -> String {
-    Sha256::digest(bytes).iter().map(|byte| format!("{byte:02x}")).collect()
+    Sha256::digest(bytes)
+        .iter()
+        .map(|byte| format!("{byte:02x}"))
+        .collect()
 }

@@ -4,7 +4,10 @@ use std::{collections::BTreeMap, io::Write, path::PathBuf};
 
 use anyhow::{Context, Result, bail};
 use clap::Args;
-use dexumi_episode::{Delta, SessionTime, align::{Grid, StreamReport, Timeline}};
+use dexumi_episode::{
+    Delta, SessionTime,
+    align::{Grid, StreamReport, Timeline},
+};
 use serde::Serialize;
 
 use super::{Alignment, print_json};
@@ -104,7 +107,16 @@ impl Align {
 fn print_table(report: &Report<'_>) {
     println!(
         "{:28} {:>12} {:>8} {:>8} {:>9} {:>9} {:>9} {:>6} {:>7} {:>5}",
-        "stream", "times from", "samples", "Hz", "skew ppm", "jitter ms", "bound ms", "gaps", "suspect", "valid"
+        "stream",
+        "times from",
+        "samples",
+        "Hz",
+        "skew ppm",
+        "jitter ms",
+        "bound ms",
+        "gaps",
+        "suspect",
+        "valid"
     );
     for (name, stream) in report.streams {
         let method = match stream.timing {
@@ -125,7 +137,10 @@ fn print_table(report: &Report<'_>) {
             valid.map_or("-".to_owned(), |share| format!("{:.0}%", share * 100.0)),
         );
     }
-    println!("grid: {} steps over {:.3} s", report.grid_steps, report.grid_s);
+    println!(
+        "grid: {} steps over {:.3} s",
+        report.grid_steps, report.grid_s
+    );
 }
 
 struct Column<'a> {
@@ -139,22 +154,36 @@ fn columns(timeline: &Timeline, max_gap: Delta) -> Vec<Column<'_>> {
     for (side, joints) in &timeline.joints {
         columns.push(Column {
             stream: format!("/exo/{side}/encoders"),
-            names: joints.names.iter().map(|name| format!("{name}_rad")).collect(),
-            at: Box::new(move |t| joints.tracks.iter().map(|track| track.at(t, max_gap)).collect()),
+            names: joints
+                .names
+                .iter()
+                .map(|name| format!("{name}_rad"))
+                .collect(),
+            at: Box::new(move |t| {
+                joints
+                    .tracks
+                    .iter()
+                    .map(|track| track.at(t, max_gap))
+                    .collect()
+            }),
         });
     }
     for (topic, track) in &timeline.force {
         let name = topic.trim_start_matches('/').replace('/', "_");
         columns.push(Column {
             stream: topic.clone(),
-            names: ["x", "y", "z"].map(|axis| format!("{name}_{axis}_counts")).to_vec(),
+            names: ["x", "y", "z"]
+                .map(|axis| format!("{name}_{axis}_counts"))
+                .to_vec(),
             at: Box::new(move |t| track.at(t, max_gap).map(|v| v.to_vec())),
         });
     }
     for (name, track) in &timeline.poses {
         columns.push(Column {
             stream: format!("/tracker/{name}/pose"),
-            names: ["x_m", "y_m", "z_m", "qx", "qy", "qz", "qw"].map(|axis| format!("{name}_{axis}")).to_vec(),
+            names: ["x_m", "y_m", "z_m", "qx", "qy", "qz", "qw"]
+                .map(|axis| format!("{name}_{axis}"))
+                .to_vec(),
             at: Box::new(move |t| {
                 let pose = track.at(t, max_gap)?;
                 let (p, q) = (pose.translation.vector, pose.rotation.coords);
@@ -183,7 +212,11 @@ fn write_csv(
 ) -> Result<()> {
     let mut text = Vec::new();
     let names = columns.iter().flat_map(|column| {
-        column.names.iter().cloned().chain([format!("{}_valid", column.stream)])
+        column
+            .names
+            .iter()
+            .cloned()
+            .chain([format!("{}_valid", column.stream)])
     });
     writeln!(text, "unix_ns,{}", names.collect::<Vec<_>>().join(","))?;
     for (time, row) in times.iter().zip(rows) {

@@ -5,7 +5,10 @@ use std::path::PathBuf;
 use anyhow::{Context, Result, bail};
 use clap::{Args, Subcommand};
 use dexumi_calibrate::{JointOptions, SetPoints, calibrate_joints};
-use dexumi_episode::{Calibration, Delta, Episode, align::{DEFAULT_MAX_GAP, Timeline}};
+use dexumi_episode::{
+    Calibration, Delta, Episode,
+    align::{DEFAULT_MAX_GAP, Timeline},
+};
 use dexumi_retarget::{Hand, Side};
 use sha2::{Digest, Sha256};
 
@@ -21,7 +24,9 @@ pub enum Calibrate {
 
 /// Write a protocol of known poses for `calibrate joints`.
 #[derive(Debug, Args)]
-#[command(after_help = "Example:\n  dexumi calibrate setpoints --hand xhand_right --out setpoints.toml")]
+#[command(
+    after_help = "Example:\n  dexumi calibrate setpoints --hand xhand_right --out setpoints.toml"
+)]
 pub struct Points {
     /// Hand whose joints are swept.
     #[arg(long)]
@@ -108,9 +113,16 @@ impl Joints {
                 self.episode.display()
             )
         })?;
-        let hash: String =
-            Sha256::digest(episode.file.bytes()).iter().map(|byte| format!("{byte:02x}")).collect();
-        let name = self.episode.file_name().unwrap_or_default().to_string_lossy().into_owned();
+        let hash: String = Sha256::digest(episode.file.bytes())
+            .iter()
+            .map(|byte| format!("{byte:02x}"))
+            .collect();
+        let name = self
+            .episode
+            .file_name()
+            .unwrap_or_default()
+            .to_string_lossy()
+            .into_owned();
         let options = JointOptions {
             created: terminal::now_rfc3339(),
             source: format!("{name} sha256 {hash}"),
@@ -123,7 +135,9 @@ impl Joints {
                 joint.residual_rms_rad.to_degrees(),
                 joint.residual_max_rad.to_degrees(),
                 joint.leave_one_out_rms_rad.to_degrees(),
-                joint.hysteresis_rad.map_or("unknown".to_owned(), |h| format!("{:.3}°", h.to_degrees())),
+                joint
+                    .hysteresis_rad
+                    .map_or("unknown".to_owned(), |h| format!("{:.3}°", h.to_degrees())),
                 joint.noise_rad.to_degrees(),
             );
         }
@@ -136,8 +150,11 @@ impl Joints {
                 self.max_residual_deg
             );
         }
-        let mut calibration =
-            if self.out.exists() { Calibration::load(&self.out)? } else { Calibration::new() };
+        let mut calibration = if self.out.exists() {
+            Calibration::load(&self.out)?
+        } else {
+            Calibration::new()
+        };
         calibration.joints.insert(side.to_owned(), joints);
         calibration.save(&self.out)?;
         eprintln!(

@@ -20,9 +20,11 @@ use nix::{
 use serde::Serialize;
 
 use super::{
-    Alignment, calibrate, emulate::SceneArguments,
+    Alignment, calibrate,
+    emulate::SceneArguments,
     export::{Export, VideoCodec},
-    print_json, retarget, view::View,
+    print_json, retarget,
+    view::View,
 };
 use crate::{
     Exit,
@@ -83,9 +85,15 @@ impl Emulator {
     fn start(arguments: &[String], rig: &Path, log: &Path) -> Result<Self> {
         use std::os::unix::process::CommandExt as _;
         let _ = std::fs::remove_file(rig);
-        let file = std::fs::File::create(log).with_context(|| format!("cannot create {}", log.display()))?;
+        let file = std::fs::File::create(log)
+            .with_context(|| format!("cannot create {}", log.display()))?;
         let mut command = Command::new(std::env::current_exe()?);
-        command.arg("emulate").args(arguments).stdin(Stdio::null()).stdout(file.try_clone()?).stderr(file);
+        command
+            .arg("emulate")
+            .args(arguments)
+            .stdin(Stdio::null())
+            .stdout(file.try_clone()?)
+            .stderr(file);
         // SAFETY: prctl is async-signal-safe; nothing is allocated between fork and exec.
         unsafe {
             command.pre_exec(|| Ok(set_pdeathsig(Signal::SIGTERM)?));
@@ -98,7 +106,10 @@ impl Emulator {
                 bail!("the emulator ended with {status}: {}", said.trim());
             }
             if began.elapsed() > Duration::from_secs(60) {
-                bail!("the emulator is not up after 60 s; its log is {}", log.display());
+                bail!(
+                    "the emulator is not up after 60 s; its log is {}",
+                    log.display()
+                );
             }
             std::thread::sleep(Duration::from_millis(20));
         }
@@ -125,12 +136,29 @@ impl Drop for Emulator {
     }
 }
 
-fn record(rig: &Path, task: &str, episodes: u32, seconds: f64, settle_s: f64, out: &Path) -> Result<()> {
+fn record(
+    rig: &Path,
+    task: &str,
+    episodes: u32,
+    seconds: f64,
+    settle_s: f64,
+    out: &Path,
+) -> Result<()> {
     let status = Command::new(std::env::current_exe()?)
         .arg("record")
-        .args(["--rig".as_ref(), rig.as_os_str(), "--out".as_ref(), out.as_os_str()])
+        .args([
+            "--rig".as_ref(),
+            rig.as_os_str(),
+            "--out".as_ref(),
+            out.as_os_str(),
+        ])
         .args(["--task", task, "--episodes", &episodes.to_string()])
-        .args(["--seconds", &seconds.to_string(), "--settle-s", &settle_s.to_string()])
+        .args([
+            "--seconds",
+            &seconds.to_string(),
+            "--settle-s",
+            &settle_s.to_string(),
+        ])
         .stdin(Stdio::null())
         .status()
         .context("cannot start the recorder")?;
@@ -162,23 +190,43 @@ impl Demo {
         self.calibrate(&calibration)?;
         stage("calibrate (known poses, recorded)");
 
-        eprintln!("2/7 record: {} episodes of {:.0} s", self.episodes, self.seconds);
+        eprintln!(
+            "2/7 record: {} episodes of {:.0} s",
+            self.episodes, self.seconds
+        );
         let session = out.join("session");
         let truth_path = out.join("truth.jsonl");
         let rig = out.join("rig.toml");
-        let mut arguments =
-            vec!["--out".to_owned(), text(&rig), "--truth".to_owned(), text(&truth_path), "--fault".to_owned(), self.fault.clone()];
+        let mut arguments = vec![
+            "--out".to_owned(),
+            text(&rig),
+            "--truth".to_owned(),
+            text(&truth_path),
+            "--fault".to_owned(),
+            self.fault.clone(),
+        ];
         arguments.extend(self.scene_arguments());
         let emulator = Emulator::start(&arguments, &rig, &out.join("emulator.log"))?;
-        std::fs::create_dir_all(&session).with_context(|| format!("cannot create {}", session.display()))?;
+        std::fs::create_dir_all(&session)
+            .with_context(|| format!("cannot create {}", session.display()))?;
         std::fs::copy(&calibration, session.join("calibration.toml"))?;
-        record(&rig, "grasp and release", self.episodes, self.seconds, 2.0, &session)?;
+        record(
+            &rig,
+            "grasp and release",
+            self.episodes,
+            self.seconds,
+            2.0,
+            &session,
+        )?;
         emulator.stop()?;
         stage("record");
 
         eprintln!("3/7 align: clocks of the whole episode, against the truth");
         let truth = truth::read(&truth_path)?;
-        let alignment = Alignment { calibration: None, max_gap_ms: 50 };
+        let alignment = Alignment {
+            calibration: None,
+            max_gap_ms: 50,
+        };
         let mut aligned = Vec::new();
         for path in dexumi_episode::episodes_in(&session)? {
             let episode = alignment.load(&path)?;
@@ -192,7 +240,11 @@ impl Demo {
         let mut episodes = Vec::new();
         for (aligned, truth) in aligned {
             let retarget = retarget::retarget(&aligned, &hand)?;
-            episodes.push(EpisodeResult { aligned, truth, retarget });
+            episodes.push(EpisodeResult {
+                aligned,
+                truth,
+                retarget,
+            });
         }
         stage("retarget");
 
@@ -204,7 +256,12 @@ impl Demo {
         eprintln!("6/7 view: a Rerun recording");
         let rrd = out.join("episode_0000.rrd");
         let episode = episodes[0].aligned.episode.file.path().to_owned();
-        let view = View { episode: episode.clone(), save: None, every_nth_image: 1, alignment };
+        let view = View {
+            episode: episode.clone(),
+            save: None,
+            every_nth_image: 1,
+            alignment,
+        };
         view.write(&rrd)?;
         stage("view");
 
@@ -217,13 +274,30 @@ impl Demo {
             ("Rerun recording", rrd.clone()),
             ("truth of the emulated rig", truth_path),
         ];
-        let report = Report { stages: &stages, episodes: &episodes, truth: &truth, dataset: &export.dataset, results: &results };
+        let report = Report {
+            stages: &stages,
+            episodes: &episodes,
+            truth: &truth,
+            dataset: &export.dataset,
+            results: &results,
+        };
         report.write(&page)?;
-        self.close(&stages, &episodes, &export.dataset, &page, &rrd, &episode, &dataset)
+        self.close(
+            &stages,
+            &episodes,
+            &export.dataset,
+            &page,
+            &rrd,
+            &episode,
+            &dataset,
+        )
     }
 
     /// Prints where the results are and what to open next.
-    #[allow(clippy::too_many_arguments, reason = "the end of a long story, told once")]
+    #[allow(
+        clippy::too_many_arguments,
+        reason = "the end of a long story, told once"
+    )]
     fn close(
         &self,
         stages: &[(&'static str, f64)],
@@ -234,7 +308,9 @@ impl Demo {
         episode: &Path,
         dataset_path: &Path,
     ) -> Result<Exit> {
-        let holds = episodes.iter().all(|e| e.truth.sync.values().all(|sync| sync.holds()));
+        let holds = episodes
+            .iter()
+            .all(|e| e.truth.sync.values().all(|sync| sync.holds()));
         eprintln!();
         for (number, result) in episodes.iter().enumerate() {
             for (stream, error) in &result.truth.sync {
@@ -244,14 +320,28 @@ impl Demo {
                     error.limit_s * 1e3
                 );
             }
-            eprintln!("episode {number} joint angles: {:.3}° rms from the truth", result.truth.joint_rms_rad.to_degrees());
+            eprintln!(
+                "episode {number} joint angles: {:.3}° rms from the truth",
+                result.truth.joint_rms_rad.to_degrees()
+            );
         }
         let total: f64 = stages.iter().map(|(_, seconds)| seconds).sum();
         eprintln!("\ndone in {total:.0} s. What to open next:");
-        eprintln!("  {}   in a browser: what was recorded, and how well", page.display());
-        eprintln!("  {}   in the Rerun viewer (pip install rerun-sdk==0.36.3; rerun FILE)", rrd.display());
+        eprintln!(
+            "  {}   in a browser: what was recorded, and how well",
+            page.display()
+        );
+        eprintln!(
+            "  {}   in the Rerun viewer (pip install rerun-sdk==0.36.3; rerun FILE)",
+            rrd.display()
+        );
         eprintln!("  {}   in Rerun or Foxglove as it is", episode.display());
-        eprintln!("  {}   in LeRobot: {} steps, {}", dataset_path.display(), dataset.rows, terminal::bytes(dataset.bytes));
+        eprintln!(
+            "  {}   in LeRobot: {} steps, {}",
+            dataset_path.display(),
+            dataset.rows,
+            terminal::bytes(dataset.bytes)
+        );
         eprintln!("  dexumi app --rig rig.toml   beside a running `dexumi emulate --out rig.toml`");
         if self.json {
             print_json(&Outcome {
@@ -270,9 +360,11 @@ impl Demo {
     fn make_room(&self) -> Result<()> {
         let out = &self.out;
         if out.exists() {
-            let mut entries = std::fs::read_dir(out).with_context(|| format!("cannot read folder {}", out.display()))?;
+            let mut entries = std::fs::read_dir(out)
+                .with_context(|| format!("cannot read folder {}", out.display()))?;
             if out.join(MARKER).exists() {
-                std::fs::remove_dir_all(out).with_context(|| format!("cannot remove the earlier demo {}", out.display()))?;
+                std::fs::remove_dir_all(out)
+                    .with_context(|| format!("cannot remove the earlier demo {}", out.display()))?;
             } else if entries.next().is_some() {
                 bail!(
                     "folder is not empty and no earlier demo, expected a new or empty one; \
@@ -281,16 +373,26 @@ impl Demo {
                 );
             }
         }
-        std::fs::create_dir_all(out).with_context(|| format!("cannot create folder {}", out.display()))?;
-        std::fs::write(out.join(MARKER), "made by `dexumi demo`, replaced by the next\n")
-            .with_context(|| format!("cannot write to folder {}", out.display()))
+        std::fs::create_dir_all(out)
+            .with_context(|| format!("cannot create folder {}", out.display()))?;
+        std::fs::write(
+            out.join(MARKER),
+            "made by `dexumi demo`, replaced by the next\n",
+        )
+        .with_context(|| format!("cannot write to folder {}", out.display()))
     }
 
     fn calibrate(&self, calibration: &Path) -> Result<()> {
         let folder = self.out.join("calibration");
-        std::fs::create_dir_all(&folder).with_context(|| format!("cannot create {}", folder.display()))?;
+        std::fs::create_dir_all(&folder)
+            .with_context(|| format!("cannot create {}", folder.display()))?;
         let setpoints = folder.join("setpoints.toml");
-        calibrate::Points { hand: HAND.to_owned(), levels: 9, out: setpoints.clone() }.run()?;
+        calibrate::Points {
+            hand: HAND.to_owned(),
+            levels: 9,
+            out: setpoints.clone(),
+        }
+        .run()?;
         let points = dexumi_calibrate::SetPoints::load(&setpoints)?;
         let rig = folder.join("rig.toml");
         let arguments: Vec<String> = [
@@ -340,7 +442,9 @@ impl Demo {
             .image_size
             .split_once('x')
             .and_then(|(w, h)| Some((w.parse().ok()?, h.parse().ok()?)))
-            .with_context(|| format!("image size is `{}`, expected WIDTHxHEIGHT", self.image_size))?;
+            .with_context(|| {
+                format!("image size is `{}`, expected WIDTHxHEIGHT", self.image_size)
+            })?;
         Ok(Export {
             paths: vec![session.to_owned()],
             format: "lerobot-v3".to_owned(),
@@ -349,7 +453,10 @@ impl Demo {
             image_size: Some((width, height)),
             codec: VideoCodec::Auto,
             hand: Some(HAND.to_owned()),
-            alignment: Alignment { calibration: None, max_gap_ms: 50 },
+            alignment: Alignment {
+                calibration: None,
+                max_gap_ms: 50,
+            },
             json: false,
         })
     }

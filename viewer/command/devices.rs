@@ -41,7 +41,9 @@ struct Report {
 
 /// Links of a folder under /dev: names that stay the same from plug to plug.
 fn links(folder: &str) -> Vec<Found> {
-    let Ok(entries) = std::fs::read_dir(folder) else { return Vec::new() };
+    let Ok(entries) = std::fs::read_dir(folder) else {
+        return Vec::new();
+    };
     let mut found: Vec<Found> = entries
         .filter_map(|entry| {
             let address = entry.ok()?.path();
@@ -61,25 +63,39 @@ impl Devices {
             video: links("/dev/v4l/by-id"),
             drivers: DRIVERS
                 .iter()
-                .map(|driver| DriverLine { name: driver.name, feeds: driver.feeds, help: driver.help })
+                .map(|driver| DriverLine {
+                    name: driver.name,
+                    feeds: driver.feeds,
+                    help: driver.help,
+                })
                 .collect(),
         };
         if self.json {
             print_json(&report)?;
             return Ok(Exit::Done);
         }
-        for (what, found) in [("Serial ports", &report.serial), ("Video devices", &report.video)] {
+        for (what, found) in [
+            ("Serial ports", &report.serial),
+            ("Video devices", &report.video),
+        ] {
             println!("{what}:");
             if found.is_empty() {
                 println!("  none");
             }
             for device in found {
-                println!("  {}  ({})", device.address.display(), device.leads_to.display());
+                println!(
+                    "  {}  ({})",
+                    device.address.display(),
+                    device.leads_to.display()
+                );
             }
         }
         println!("Drivers:");
         for driver in &report.drivers {
-            println!("  {:24} {}\n  {:24}   feeds {}", driver.name, driver.help, "", driver.feeds);
+            println!(
+                "  {:24} {}\n  {:24}   feeds {}",
+                driver.name, driver.help, "", driver.feeds
+            );
         }
         Ok(Exit::Done)
     }

@@ -137,11 +137,16 @@ pub fn start(options: &Emulate) -> Result<EmulatedRig> {
 impl Emulate {
     /// Runs until Ctrl-C.
     pub fn run(self) -> Result<Exit> {
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()?;
         let rig = start(&self)?;
         eprintln!("emulated rig is up; it ends with Ctrl-C");
         for device in &rig.rig().device {
-            eprintln!("  {:28} {:24} {}", device.stream, device.driver, device.address);
+            eprintln!(
+                "  {:28} {:24} {}",
+                device.stream, device.driver, device.address
+            );
         }
         eprintln!("rig written to {}", self.out.display());
         runtime.block_on(crate::command::record::interrupted())?;

@@ -4,12 +4,17 @@ use std::path::PathBuf;
 
 use anyhow::{Context, Result, bail};
 use clap::{Args, ValueEnum};
-use dexumi_export::{Codec, ExportError, Options, Progress as Step, Report, ResampleReport, format, resample};
+use dexumi_export::{
+    Codec, ExportError, Options, Progress as Step, Report, ResampleReport, format, resample,
+};
 use dexumi_retarget::Side;
 use serde::Serialize;
 
 use super::{Alignment, all_episodes, print_json, retarget};
-use crate::{Exit, terminal::{self, Progress}};
+use crate::{
+    Exit,
+    terminal::{self, Progress},
+};
 
 /// Write a dataset from recorded episodes; what is not retargeted yet is
 /// retargeted on the way.
@@ -59,11 +64,17 @@ pub enum VideoCodec {
 }
 
 fn image_size(text: &str) -> Result<(u32, u32), String> {
-    let wrong = || format!("got `{text}`, expected WIDTHxHEIGHT with even numbers, such as 640x480");
+    let wrong =
+        || format!("got `{text}`, expected WIDTHxHEIGHT with even numbers, such as 640x480");
     let (w, h) = text.split_once('x').ok_or_else(wrong)?;
-    let size: (u32, u32) = (w.parse().map_err(|_| wrong())?, h.parse().map_err(|_| wrong())?);
+    let size: (u32, u32) = (
+        w.parse().map_err(|_| wrong())?,
+        h.parse().map_err(|_| wrong())?,
+    );
     let even = |v: u32| v >= 16 && v.is_multiple_of(2);
-    (even(size.0) && even(size.1)).then_some(size).ok_or_else(wrong)
+    (even(size.0) && even(size.1))
+        .then_some(size)
+        .ok_or_else(wrong)
 }
 
 /// What was written, and what resampling did to each episode.
@@ -109,8 +120,13 @@ impl Export {
                         Side::Left => "left",
                         Side::Right => "right",
                     };
-                    let (episode, report) =
-                        resample(&aligned.episode, &aligned.timeline, &derived.path, side, self.fps)?;
+                    let (episode, report) = resample(
+                        &aligned.episode,
+                        &aligned.timeline,
+                        &derived.path,
+                        side,
+                        self.fps,
+                    )?;
                     resampled.push(report);
                     Ok(episode)
                 };
@@ -119,12 +135,20 @@ impl Export {
                     Err(error) => {
                         let what = format!("{error:#}");
                         failure.get_or_insert(error);
-                        ExportError::Episode { episode: path.display().to_string(), what }
+                        ExportError::Episode {
+                            episode: path.display().to_string(),
+                            what,
+                        }
                     }
                 })
             });
             (format.write)(&mut each, &self.out, &options, &mut |step| {
-                if let Step::Encoding { episode, images, of } = step {
+                if let Step::Encoding {
+                    episode,
+                    images,
+                    of,
+                } = step
+                {
                     let share = 1000 * images / of.max(1);
                     progress.set(1000 * episode as u64 + share as u64);
                 }

@@ -1,6 +1,9 @@
 //! `dexumi info`: what an episode holds.
 
-use std::{collections::BTreeMap, path::{Path, PathBuf}};
+use std::{
+    collections::BTreeMap,
+    path::{Path, PathBuf},
+};
 
 use anyhow::Result;
 use clap::Args;
@@ -14,7 +17,9 @@ use crate::{Exit, terminal};
 
 /// What is in an episode: streams, losses, clocks.
 #[derive(Debug, Args)]
-#[command(after_help = "Examples:\n  dexumi info session\n  dexumi info session/episode_0000.mcap --json")]
+#[command(
+    after_help = "Examples:\n  dexumi info session\n  dexumi info session/episode_0000.mcap --json"
+)]
 pub struct Info {
     /// Episodes or session folders.
     #[arg(required = true, value_name = "PATH")]
@@ -60,7 +65,10 @@ fn report(path: &Path) -> Result<Report> {
             .flat_map(|calibration| calibration.joints.keys().cloned())
             .collect(),
         recovered: episode.recovered.clone(),
-        balances: episode.ledger.values().all(dexumi_episode::StreamLedger::balances),
+        balances: episode
+            .ledger
+            .values()
+            .all(dexumi_episode::StreamLedger::balances),
         ledger: episode.ledger.clone(),
         clocks: episode
             .clocks
@@ -81,8 +89,10 @@ fn report(path: &Path) -> Result<Report> {
 impl Info {
     /// Looks.
     pub fn run(self) -> Result<Exit> {
-        let reports =
-            all_episodes(&self.paths)?.iter().map(|path| report(path)).collect::<Result<Vec<_>>>()?;
+        let reports = all_episodes(&self.paths)?
+            .iter()
+            .map(|path| report(path))
+            .collect::<Result<Vec<_>>>()?;
         if self.json {
             print_json(&reports)?;
         } else {
@@ -98,10 +108,25 @@ impl Info {
 fn print(report: &Report) {
     let info = &report.episode;
     println!("{}", report.path.display());
-    println!("  task      {}", if info.task.is_empty() { "(none)" } else { &info.task });
+    println!(
+        "  task      {}",
+        if info.task.is_empty() {
+            "(none)"
+        } else {
+            &info.task
+        }
+    );
     println!("  id        {}", info.id);
-    println!("  recorded  {}, {:.3} s, {}", report.start, report.duration_s, terminal::bytes(report.bytes));
-    println!("  rig       {}, hand {}, by {}", info.rig, info.hand, info.software);
+    println!(
+        "  recorded  {}, {:.3} s, {}",
+        report.start,
+        report.duration_s,
+        terminal::bytes(report.bytes)
+    );
+    println!(
+        "  rig       {}, hand {}, by {}",
+        info.rig, info.hand, info.software
+    );
     let calibrated = match report.calibrated[..] {
         [] => "no joints".to_owned(),
         _ => format!("joints of {}", report.calibrated.join(", ")),
@@ -116,7 +141,15 @@ fn print(report: &Report) {
     }
     println!(
         "  {:28} {:>9} {:>9} {:>7} {:>8} {:>8}  {:10} {:>9} {:>10}",
-        "stream", "received", "written", "lost", "suspect", "missing", "clock", "skew ppm", "jitter ms"
+        "stream",
+        "received",
+        "written",
+        "lost",
+        "suspect",
+        "missing",
+        "clock",
+        "skew ppm",
+        "jitter ms"
     );
     for (stream, ledger) in &report.ledger {
         let fit = report.clocks.get(stream).and_then(Option::as_ref);
@@ -124,7 +157,10 @@ fn print(report: &Report) {
             Some(fit) => (
                 fit.state.name(),
                 format!("{:.1}", fit.skew_ppm),
-                format!("{:.3}", Delta::from_nanos(fit.residual_p95_ns).secs_f64() * 1e3),
+                format!(
+                    "{:.3}",
+                    Delta::from_nanos(fit.residual_p95_ns).secs_f64() * 1e3
+                ),
             ),
             None => ("arrival", "-".to_owned(), "-".to_owned()),
         };

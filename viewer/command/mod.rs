@@ -12,12 +12,17 @@ mod recover;
 mod retarget;
 mod view;
 
-use std::{path::{Path, PathBuf}, sync::Arc};
+use std::{
+    path::{Path, PathBuf},
+    sync::Arc,
+};
 
 use anyhow::{Context, Result};
 use clap::{Args, Parser, Subcommand};
 use dexumi_episode::{
-    Calibration, Delta, Episode, align::{DEFAULT_MAX_GAP, Timeline}, episodes_in, find_calibration,
+    Calibration, Delta, Episode,
+    align::{DEFAULT_MAX_GAP, Timeline},
+    episodes_in, find_calibration,
 };
 
 use crate::{Exit, app};
@@ -28,7 +33,11 @@ pub const SOFTWARE: &str = concat!("dexumi ", env!("CARGO_PKG_VERSION"));
 /// Capture suite for human-worn dexterous data: record an exoskeleton, cameras
 /// and a tracked wrist; align, calibrate, retarget; export datasets.
 #[derive(Debug, Parser)]
-#[command(name = "dexumi", version, max_term_width = 100, after_help = "\
+#[command(
+    name = "dexumi",
+    version,
+    max_term_width = 100,
+    after_help = "\
 Examples:
   dexumi demo                                   the whole job on an emulated rig
   dexumi emulate --out rig.toml                 emulated devices, until Ctrl-C
@@ -37,7 +46,8 @@ Examples:
   dexumi export session --format lerobot-v3 --out dataset
 
 Exit codes: 0 done, 1 failed, 2 usage, 3 done but data was lost or rejected,
-10 bad input, 75 a device is busy, missing or silent: try again.")]
+10 bad input, 75 a device is busy, missing or silent: try again."
+)]
 pub struct Arguments {
     #[command(subcommand)]
     command: Command,
@@ -62,7 +72,9 @@ enum Command {
 
 /// Desktop app: live streams of a rig, and recording.
 #[derive(Debug, Args)]
-#[command(after_help = "Example:\n  dexumi app --rig rig.toml --out session --task \"pick up the cube\"")]
+#[command(
+    after_help = "Example:\n  dexumi app --rig rig.toml --out session --task \"pick up the cube\""
+)]
 struct AppArguments {
     /// The rig.
     #[arg(long, value_name = "FILE", default_value = "rig.toml")]
@@ -89,8 +101,20 @@ impl Arguments {
     pub fn run(self) -> Result<Exit> {
         match self.command {
             Command::Demo(command) => command.run(),
-            Command::App(AppArguments { rig, out, calibration, task, socket }) => {
-                app::run(app::AppOptions { rig, out, calibration, task, socket })?;
+            Command::App(AppArguments {
+                rig,
+                out,
+                calibration,
+                task,
+                socket,
+            }) => {
+                app::run(app::AppOptions {
+                    rig,
+                    out,
+                    calibration,
+                    task,
+                    socket,
+                })?;
                 Ok(Exit::Done)
             }
             Command::Emulate(command) => command.run(),
@@ -136,11 +160,18 @@ impl Alignment {
     /// The episode or the calibration cannot be read.
     pub fn load(&self, path: &Path) -> Result<Aligned> {
         let episode = Episode::open(path)?;
-        let calibration =
-            find_calibration(self.calibration.as_deref(), path, episode.calibration.as_ref())?;
+        let calibration = find_calibration(
+            self.calibration.as_deref(),
+            path,
+            episode.calibration.as_ref(),
+        )?;
         let max_gap = Delta::from_millis(self.max_gap_ms);
         let timeline = Timeline::of(&episode, calibration.as_ref(), max_gap)?;
-        Ok(Aligned { episode: Arc::new(episode), timeline, calibration })
+        Ok(Aligned {
+            episode: Arc::new(episode),
+            timeline,
+            calibration,
+        })
     }
 }
 
@@ -164,6 +195,9 @@ pub fn all_episodes(paths: &[PathBuf]) -> Result<Vec<PathBuf>> {
 /// # Errors
 /// It cannot be represented.
 pub fn print_json(value: &impl serde::Serialize) -> Result<()> {
-    println!("{}", serde_json::to_string_pretty(value).context("cannot represent the result as JSON")?);
+    println!(
+        "{}",
+        serde_json::to_string_pretty(value).context("cannot represent the result as JSON")?
+    );
     Ok(())
 }

@@ -12,9 +12,7 @@ use clap::Args;
 use dexumi_capture::{
     CaptureError, Ended, EpisodePlan, EpisodeReport, Recorder, RecorderOptions, RecorderState,
 };
-use dexumi_episode::{
-    Calibration, EpisodeInfo, FORMAT_VERSION, Rig, Session, StreamKind, recover,
-};
+use dexumi_episode::{Calibration, EpisodeInfo, FORMAT_VERSION, Rig, Session, StreamKind, recover};
 use nix::sys::termios::{LocalFlags, SetArg, tcgetattr, tcsetattr};
 use serde::Serialize;
 use tokio::sync::{mpsc, watch};
@@ -95,7 +93,8 @@ impl RawTerminal {
         }
         let before = tcgetattr(&stdin).ok()?;
         let mut raw = before.clone();
-        raw.local_flags.remove(LocalFlags::ICANON | LocalFlags::ECHO);
+        raw.local_flags
+            .remove(LocalFlags::ICANON | LocalFlags::ECHO);
         tcsetattr(&stdin, SetArg::TCSANOW, &raw).ok()?;
         Some(Self(before))
     }
@@ -160,13 +159,19 @@ impl Record {
             error: None,
             joint_names,
         };
-        let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build()?;
+        let runtime = tokio::runtime::Builder::new_multi_thread()
+            .worker_threads(1)
+            .enable_all()
+            .build()?;
         let (exit, running) = runtime.block_on(self.drive(running))?;
         // The keyboard thread may still wait for a key.
         runtime.shutdown_background();
         if self.json {
             let session = running.session.folder().to_owned();
-            print_json(&Outcome { session, episodes: running.reports })?;
+            print_json(&Outcome {
+                session,
+                episodes: running.reports,
+            })?;
         }
         Ok(exit)
     }
@@ -201,7 +206,12 @@ impl Record {
                 let listener = tokio::net::UnixListener::bind(path)
                     .with_context(|| format!("cannot listen on {}", path.display()))?;
                 let recorder = running.recorder.clone();
-                tokio::spawn(control::serve(listener, published, move || recorder.previews(), orders.clone()));
+                tokio::spawn(control::serve(
+                    listener,
+                    published,
+                    move || recorder.previews(),
+                    orders.clone(),
+                ));
                 Some(SocketFile(path.clone()))
             }
             None => None,
@@ -253,14 +263,21 @@ impl Record {
                 }
             }
         }
-        if matches!(running.recorder.status().state, RecorderState::Recording | RecorderState::Ended) {
+        if matches!(
+            running.recorder.status().state,
+            RecorderState::Recording | RecorderState::Ended
+        ) {
             running.stop()?;
         }
         let _ = publish.send(running.published());
         drop(raw);
-        let failed = running.reports.iter().any(|r| matches!(r.ended, Ended::WriteError { .. }));
+        let failed = running
+            .reports
+            .iter()
+            .any(|r| matches!(r.ended, Ended::WriteError { .. }));
         let lossy = running.reports.iter().any(|report| {
-            report.ended != Ended::Stopped || report.ledger.values().any(|ledger| !ledger.is_clean())
+            report.ended != Ended::Stopped
+                || report.ledger.values().any(|ledger| !ledger.is_clean())
         });
         let exit = match (failed, lossy) {
             (true, _) => Exit::Failed,
@@ -288,7 +305,9 @@ fn keyboard(orders: mpsc::Sender<Order>) -> Result<()> {
                 let order = match byte {
                     Ok(b' ' | b'\n' | b'\r' | b's') => Order::Toggle,
                     Ok(b'd' | b'D') => Order::Discard,
-                    Ok(b'm' | b'M') => Order::Mark { text: String::new() },
+                    Ok(b'm' | b'M') => Order::Mark {
+                        text: String::new(),
+                    },
                     Ok(b'q' | b'Q') => Order::Quit,
                     Ok(_) => continue,
                     Err(_) => break,
@@ -381,7 +400,10 @@ impl Running {
                 self.start()
             }
             Order::Stop => self.stop(),
-            Order::Discard => self.recorder.discard().map(|()| eprintln!("episode {} discarded", self.number)),
+            Order::Discard => self
+                .recorder
+                .discard()
+                .map(|()| eprintln!("episode {} discarded", self.number)),
             Order::Mark { text } => {
                 self.recorder.event("mark", &text);
                 Ok(())
@@ -408,7 +430,11 @@ impl Running {
             duration_s: report.duration_s,
             bytes: report.bytes,
             written: report.ledger.values().map(|ledger| ledger.written).sum(),
-            lost: report.ledger.values().map(dexumi_episode::StreamLedger::lost).sum(),
+            lost: report
+                .ledger
+                .values()
+                .map(dexumi_episode::StreamLedger::lost)
+                .sum(),
             suspect: report.ledger.values().map(|ledger| ledger.suspect).sum(),
         });
         Published {
@@ -426,7 +452,10 @@ impl Running {
 }
 
 fn name_of(path: &Path) -> String {
-    path.file_name().unwrap_or_default().to_string_lossy().into_owned()
+    path.file_name()
+        .unwrap_or_default()
+        .to_string_lossy()
+        .into_owned()
 }
 
 fn say(report: &EpisodeReport) {
@@ -458,15 +487,22 @@ fn say(report: &EpisodeReport) {
             Some(StreamKind::Camera { .. }) => "images",
             _ => "samples",
         };
-        let mut notes: Vec<String> =
-            ledger.losses.iter().map(|(kind, count)| format!("{count} {kind}")).collect();
+        let mut notes: Vec<String> = ledger
+            .losses
+            .iter()
+            .map(|(kind, count)| format!("{count} {kind}"))
+            .collect();
         if ledger.suspect > 0 {
             notes.push(format!("{} suspect", ledger.suspect));
         }
         if ledger.missing > 0 {
             notes.push(format!("{} never arrived", ledger.missing));
         }
-        let notes = if notes.is_empty() { "nothing lost".to_owned() } else { notes.join(", ") };
+        let notes = if notes.is_empty() {
+            "nothing lost".to_owned()
+        } else {
+            notes.join(", ")
+        };
         eprintln!("  {stream:28} {:>6} {what}, {notes}", ledger.written);
     }
 }

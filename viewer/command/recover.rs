@@ -11,7 +11,9 @@ use crate::{Exit, terminal};
 
 /// Finish episodes whose recorder died; the unfinished files are kept.
 #[derive(Debug, Args)]
-#[command(after_help = "Examples:\n  dexumi recover session\n  dexumi recover session/episode_0003.mcap.partial")]
+#[command(
+    after_help = "Examples:\n  dexumi recover session\n  dexumi recover session/episode_0003.mcap.partial"
+)]
 pub struct Recover {
     /// Session folders, or unfinished episodes (.mcap.partial).
     #[arg(required = true, value_name = "PATH")]
@@ -55,8 +57,13 @@ impl Recover {
             let (folder, files) = if path.is_dir() {
                 (path.clone(), unfinished(path)?)
             } else if path.exists() {
-                let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty());
-                (folder.unwrap_or(Path::new(".")).to_owned(), vec![path.clone()])
+                let folder = path
+                    .parent()
+                    .filter(|folder| !folder.as_os_str().is_empty());
+                (
+                    folder.unwrap_or(Path::new(".")).to_owned(),
+                    vec![path.clone()],
+                )
             } else {
                 bail!("no such file or folder: {}", path.display());
             };
@@ -75,6 +82,10 @@ impl Recover {
             print_json(&done)?;
         }
         // What a recorder could not finish has lost at least its end.
-        Ok(if done.is_empty() { Exit::Done } else { Exit::Lossy })
+        Ok(if done.is_empty() {
+            Exit::Done
+        } else {
+            Exit::Lossy
+        })
     }
 }

@@ -57,7 +57,13 @@ pub fn retarget(aligned: &Aligned, hand: &Arc<Hand>) -> Result<RetargetReport> {
         )
     })?;
     let out = derived_path(path, hand.name());
-    Ok(retarget_episode(&aligned.episode, &aligned.timeline, calibration, hand, &out)?)
+    Ok(retarget_episode(
+        &aligned.episode,
+        &aligned.timeline,
+        calibration,
+        hand,
+        &out,
+    )?)
 }
 
 impl Retarget {
@@ -86,14 +92,20 @@ impl Retarget {
                 report.held,
                 report.gaps,
                 report.residual_rms_rad.to_degrees(),
-                if report.reused { " (unchanged, kept)" } else { "" }
+                if report.reused {
+                    " (unchanged, kept)"
+                } else {
+                    ""
+                }
             );
         }
         if self.json {
             print_json(&reports)?;
         }
         // The first and the last scan have no neighbour on one side.
-        let lost = reports.iter().any(|r| r.held > 0 || r.gaps > 4 || r.poses_rejected > 0);
+        let lost = reports
+            .iter()
+            .any(|r| r.held > 0 || r.gaps > 4 || r.poses_rejected > 0);
         Ok(if lost { Exit::Lossy } else { Exit::Done })
     }
 }

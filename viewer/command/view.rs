@@ -35,9 +35,21 @@ impl View {
     pub fn write(&self, out: &std::path::Path) -> Result<ViewReport> {
         let aligned = self.alignment.load(&self.episode)?;
         let derived = derived_path(&self.episode, &aligned.episode.rig.hand);
-        let derived = if derived.exists() { Some(EpisodeFile::open(&derived)?) } else { None };
-        let options = ViewOptions { every_nth_image: self.every_nth_image.max(1) };
-        Ok(save(&aligned.episode, &aligned.timeline, derived.as_ref(), &options, out)?)
+        let derived = if derived.exists() {
+            Some(EpisodeFile::open(&derived)?)
+        } else {
+            None
+        };
+        let options = ViewOptions {
+            every_nth_image: self.every_nth_image.max(1),
+        };
+        Ok(save(
+            &aligned.episode,
+            &aligned.timeline,
+            derived.as_ref(),
+            &options,
+            out,
+        )?)
     }
 
     /// Writes the recording, or opens the viewer on it.

@@ -22,9 +22,18 @@ pub fn contradiction(
             .then(|| difference(value, va) - difference(vb, va) * (t - ta) / span)
             .map(f64::abs)
     };
-    let predictions = [line(before2, before1), line(before1, after1), line(after1, after2)];
+    let predictions = [
+        line(before2, before1),
+        line(before1, after1),
+        line(after1, after2),
+    ];
     let known = predictions.iter().flatten().count();
-    (known >= 2).then(|| predictions.into_iter().flatten().fold(f64::INFINITY, f64::min))
+    (known >= 2).then(|| {
+        predictions
+            .into_iter()
+            .flatten()
+            .fold(f64::INFINITY, f64::min)
+    })
 }
 
 /// Difference of two angles on a circle of 360.
@@ -47,7 +56,10 @@ pub struct Lookahead<T> {
 
 impl<T> Default for Lookahead<T> {
     fn default() -> Self {
-        Self { items: VecDeque::new(), next: 0 }
+        Self {
+            items: VecDeque::new(),
+            next: 0,
+        }
     }
 }
 
@@ -59,13 +71,19 @@ impl<T: Clone> Lookahead<T> {
 
     /// The next sample with its neighbours as far as there are, once two have
     /// come after it, or at once when `flush`.
-    pub fn judge<R>(&mut self, flush: bool, f: impl FnOnce([Option<&T>; 5]) -> R) -> Option<(T, R)> {
+    pub fn judge<R>(
+        &mut self,
+        flush: bool,
+        f: impl FnOnce([Option<&T>; 5]) -> R,
+    ) -> Option<(T, R)> {
         let waiting = self.items.len() - self.next;
         if waiting == 0 || (waiting < 3 && !flush) {
             return None;
         }
         let at = |offset: isize| {
-            self.next.checked_add_signed(offset).and_then(|index| self.items.get(index))
+            self.next
+                .checked_add_signed(offset)
+                .and_then(|index| self.items.get(index))
         };
         let verdict = f([at(-2), at(-1), at(0), at(1), at(2)]);
         let item = self.items[self.next].clone();
@@ -100,15 +118,29 @@ mod tests {
 
     #[test]
     fn a_spike_stands_out_and_a_step_does_not() {
-        assert!(contradiction(window([0.0, 1.0, 50.0, 3.0, 4.0]), plain).expect("neighbours") > 40.0);
-        assert_eq!(contradiction(window([0.0, 0.0, 50.0, 50.0, 50.0]), plain), Some(0.0));
-        assert_eq!(contradiction(window([0.0, 0.0, 0.0, 50.0, 50.0]), plain), Some(0.0));
+        assert!(
+            contradiction(window([0.0, 1.0, 50.0, 3.0, 4.0]), plain).expect("neighbours") > 40.0
+        );
+        assert_eq!(
+            contradiction(window([0.0, 0.0, 50.0, 50.0, 50.0]), plain),
+            Some(0.0)
+        );
+        assert_eq!(
+            contradiction(window([0.0, 0.0, 0.0, 50.0, 50.0]), plain),
+            Some(0.0)
+        );
     }
 
     #[test]
     fn one_damaged_neighbour_does_not_condemn_a_good_sample() {
-        assert_eq!(contradiction(window([0.0, 99.0, 2.0, 3.0, 4.0]), plain), Some(0.0));
-        assert_eq!(contradiction(window([0.0, 1.0, 2.0, 99.0, 4.0]), plain), Some(0.0));
+        assert_eq!(
+            contradiction(window([0.0, 99.0, 2.0, 3.0, 4.0]), plain),
+            Some(0.0)
+        );
+        assert_eq!(
+            contradiction(window([0.0, 1.0, 2.0, 99.0, 4.0]), plain),
+            Some(0.0)
+        );
     }
 
     proptest! {

@@ -24,7 +24,6 @@ use nokhwa::{
     },
 };
 
-
 use super::{Data, Driver, Item, Sample, Source, min_delay_ns};
 use crate::error::CaptureError;
 
@@ -43,7 +42,12 @@ pub const DRIVER: Driver = Driver {
     feeds: "/camera/<name>/image",
     can_feed: |topic| matches!(StreamKind::of(topic), Some(StreamKind::Camera { .. })),
     // Holds where the camera sends X-Timestamp, to the microsecond.
-    clock: |device| Some(ClockModel { tick_ns: 1_000, min_delay_ns: min_delay_ns(device) }),
+    clock: |device| {
+        Some(ClockModel {
+            tick_ns: 1_000,
+            min_delay_ns: min_delay_ns(device),
+        })
+    },
     metadata: |_| vec![("encoding", "JPEG as the camera sent it".to_owned())],
     open,
 };
@@ -103,15 +107,24 @@ pub fn read_part(reader: &mut impl BufRead) -> std::io::Result<Part> {
 /// microseconds left at UNIX time.
 fn parse_nanos(text: &str) -> Option<i64> {
     let (whole, fraction) = text.split_once('.').unwrap_or((text, ""));
-    let digits: String = fraction.chars().chain("000000000".chars()).take(9).collect();
+    let digits: String = fraction
+        .chars()
+        .chain("000000000".chars())
+        .take(9)
+        .collect();
     let whole: i64 = whole.parse().ok()?;
     let nanos: i64 = digits.parse().ok()?;
-    whole.checked_mul(1_000_000_000)?.checked_add(if whole < 0 { -nanos } else { nanos })
+    whole
+        .checked_mul(1_000_000_000)?
+        .checked_add(if whole < 0 { -nanos } else { nanos })
 }
 
 fn read_line(reader: &mut impl BufRead) -> std::io::Result<String> {
     let mut line = Vec::new();
-    let count = reader.by_ref().take(MAX_LINE_BYTES).read_until(b'\n', &mut line)?;
+    let count = reader
+        .by_ref()
+        .take(MAX_LINE_BYTES)
+        .read_until(b'\n', &mut line)?;
     if count == 0 {
         return Err(ErrorKind::UnexpectedEof.into());
     }
@@ -145,7 +158,12 @@ impl HttpBackend {
         let resolution = Resolution::new(mode.width, mode.height);
         Self {
             url: url.to_owned(),
-            info: CameraInfo::new(url, "MJPEG over HTTP", "", CameraIndex::String(url.to_owned())),
+            info: CameraInfo::new(
+                url,
+                "MJPEG over HTTP",
+                "",
+                CameraIndex::String(url.to_owned()),
+            ),
             format: CameraFormat::new(resolution, FrameFormat::MJPEG, mode.fps.round() as u32),
             reader: None,
             image: Vec::new(),
@@ -159,7 +177,11 @@ impl HttpBackend {
             .strip_prefix("http://")
             .ok_or("not a URL that starts with http://")?;
         let (host, path) = rest.split_once('/').unwrap_or((rest, ""));
-        let address = if host.contains(':') { host.to_owned() } else { format!("{host}:80") };
+        let address = if host.contains(':') {
+            host.to_owned()
+        } else {
+            format!("{host}:80")
+        };
         let address = address
             .to_socket_addrs()
             .map_err(|error| error.to_string())?
@@ -167,10 +189,15 @@ impl HttpBackend {
             .ok_or("host has no address")?;
         let mut stream =
             TcpStream::connect_timeout(&address, TIMEOUT).map_err(|error| error.to_string())?;
-        stream.set_read_timeout(Some(TIMEOUT)).map_err(|error| error.to_string())?;
-        let _ = stream.set_nodelay(true);
-        write!(stream, "GET /{path} HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n")
+        stream
+            .set_read_timeout(Some(TIMEOUT))
             .map_err(|error| error.to_string())?;
+        let _ = stream.set_nodelay(true);
+        write!(
+            stream,
+            "GET /{path} HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n"
+        )
+        .map_err(|error| error.to_string())?;
         let mut reader = BufReader::with_capacity(1 << 18, stream);
         let status = read_line(&mut reader).map_err(|error| error.to_string())?;
         if status.split_whitespace().nth(1) != Some("200") {
@@ -182,7 +209,9 @@ impl HttpBackend {
             if line.is_empty() {
                 break;
             }
-            multipart |= line.to_ascii_lowercase().contains("multipart/x-mixed-replace");
+            multipart |= line
+                .to_ascii_lowercase()
+                .contains("multipart/x-mixed-replace");
         }
         if !multipart {
             return Err("answer is not multipart/x-mixed-replace".to_owned());
@@ -289,7 +318,10 @@ impl CaptureBackendTrait for HttpBackend {
             .ok_or_else(|| NokhwaError::ReadFrameError("stream is not open".to_owned()))?;
         let part =
             read_part(reader).map_err(|error| NokhwaError::ReadFrameError(error.to_string()))?;
-        let meta = Meta { arrival: HostTime::now(), timestamp_ns: part.timestamp_ns };
+        let meta = Meta {
+            arrival: HostTime::now(),
+            timestamp_ns: part.timestamp_ns,
+        };
         *self.meta.lock().unwrap_or_else(PoisonError::into_inner) = Some(meta);
         self.image = part.jpeg;
         Ok(Cow::Borrowed(&self.image))
@@ -350,9 +382,16 @@ impl Source for CameraSource {
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
             .take()
-            .unwrap_or(Meta { arrival: HostTime::now(), timestamp_ns: None });
+            .unwrap_or(Meta {
+                arrival: HostTime::now(),
+                timestamp_ns: None,
+            });
         if !is_whole_jpeg(buffer.buffer()) {
-            out.push(Item::Lost { kind: "truncated", count: 1, at: meta.arrival });
+            out.push(Item::Lost {
+                kind: "truncated",
+                count: 1,
+                at: meta.arrival,
+            });
             return Ok(());
         }
         out.push(Item::Sample(Sample {
@@ -380,12 +419,22 @@ mod tests {
     #[test]
     fn parts_come_back_byte_for_byte_with_their_times() {
         let jpeg = [0xFF, 0xD8, b'\r', b'\n', b'-', b'-', b'x', 0xFF, 0xD9];
-        let wire = [encode_part(&jpeg, Some(1_700_000_000.123456)), encode_part(&jpeg, None)].concat();
+        let wire = [
+            encode_part(&jpeg, Some(1_700_000_000.123456)),
+            encode_part(&jpeg, None),
+        ]
+        .concat();
         let mut reader = BufReader::new(&wire[..]);
         let first = read_part(&mut reader).expect("first part");
         assert_eq!(first.jpeg, jpeg);
-        assert_eq!(first.timestamp_ns.expect("a stamp") / 1000, 1_700_000_000_123_456);
-        assert_eq!(read_part(&mut reader).expect("second part").timestamp_ns, None);
+        assert_eq!(
+            first.timestamp_ns.expect("a stamp") / 1000,
+            1_700_000_000_123_456
+        );
+        assert_eq!(
+            read_part(&mut reader).expect("second part").timestamp_ns,
+            None
+        );
         assert!(read_part(&mut reader).is_err());
     }
 

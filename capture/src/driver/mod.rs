@@ -133,13 +133,18 @@ pub enum Data {
 /// # Errors
 /// It does not exist, or cannot feed the stream.
 pub fn driver_of(device: &Device) -> Result<&'static Driver, CaptureError> {
-    let driver = DRIVERS.iter().find(|driver| driver.name == device.driver).ok_or_else(|| {
-        CaptureError::UnknownDriver {
+    let driver = DRIVERS
+        .iter()
+        .find(|driver| driver.name == device.driver)
+        .ok_or_else(|| CaptureError::UnknownDriver {
             driver: device.driver.clone(),
             stream: device.stream.clone(),
-            known: DRIVERS.iter().map(|driver| driver.name).collect::<Vec<_>>().join(", "),
-        }
-    })?;
+            known: DRIVERS
+                .iter()
+                .map(|driver| driver.name)
+                .collect::<Vec<_>>()
+                .join(", "),
+        })?;
     if !(driver.can_feed)(&device.stream) {
         return Err(CaptureError::WrongStream {
             driver: driver.name,

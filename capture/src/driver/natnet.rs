@@ -40,7 +40,12 @@ pub const DRIVER: Driver = Driver {
     feeds: "/tracker/<name>/pose",
     can_feed: |topic| matches!(StreamKind::of(topic), Some(StreamKind::Tracker { .. })),
     // Ticks are nanoseconds here: the server's rate is divided out on arrival.
-    clock: |device| Some(ClockModel { tick_ns: 100, min_delay_ns: min_delay_ns(device) }),
+    clock: |device| {
+        Some(ClockModel {
+            tick_ns: 100,
+            min_delay_ns: min_delay_ns(device),
+        })
+    },
     metadata: |_| vec![("frame", "world of the tracker".to_owned())],
     open,
 };
@@ -167,7 +172,10 @@ pub fn encode_frame(frame: &Frame) -> Vec<u8> {
     payload.extend((frame.bodies.len() as i32 * 38).to_le_bytes());
     for body in &frame.bodies {
         payload.extend(body.id.to_le_bytes());
-        body.position_m.iter().chain(&body.rotation_xyzw).for_each(|v| payload.extend(v.to_le_bytes()));
+        body.position_m
+            .iter()
+            .chain(&body.rotation_xyzw)
+            .for_each(|v| payload.extend(v.to_le_bytes()));
         payload.extend(body.mean_error_m.to_le_bytes());
         payload.extend(u16::from(body.tracked).to_le_bytes());
     }
@@ -210,11 +218,17 @@ impl<'a> Cursor<'a> {
 
     fn count(&mut self) -> Option<usize> {
         // No section of a UDP packet has more entries than the packet has bytes.
-        usize::try_from(self.i32()?).ok().filter(|&count| count <= 65_535)
+        usize::try_from(self.i32()?)
+            .ok()
+            .filter(|&count| count <= 65_535)
     }
 
     fn name(&mut self) -> Option<()> {
-        let length = self.bytes.get(self.at..)?.iter().position(|&byte| byte == 0)?;
+        let length = self
+            .bytes
+            .get(self.at..)?
+            .iter()
+            .position(|&byte| byte == 0)?;
         self.take(length + 1).map(drop)
     }
 
@@ -318,11 +332,22 @@ fn open(device: &Device) -> Result<Box<dyn Source>, CaptureError> {
         .ok()
         .and_then(|mut addresses| addresses.find(SocketAddr::is_ipv4))
         .ok_or_else(|| {
-            failed("not an address".to_owned(), "write host:port, such as 192.168.1.20:1510")
+            failed(
+                "not an address".to_owned(),
+                "write host:port, such as 192.168.1.20:1510",
+            )
         })?;
-    let local = if command.ip().is_loopback() { "127.0.0.1:0" } else { "0.0.0.0:0" };
+    let local = if command.ip().is_loopback() {
+        "127.0.0.1:0"
+    } else {
+        "0.0.0.0:0"
+    };
     let socket = UdpSocket::bind(local)
-        .and_then(|socket| socket.set_read_timeout(Some(Duration::from_millis(100))).map(|()| socket))
+        .and_then(|socket| {
+            socket
+                .set_read_timeout(Some(Duration::from_millis(100)))
+                .map(|()| socket)
+        })
         .map_err(|error| failed(error.to_string(), "free a UDP port"))?;
     let mut buffer = vec![0; 65_536];
     let deadline = Instant::now() + Duration::from_secs(3);
@@ -346,7 +371,10 @@ fn open(device: &Device) -> Result<Box<dyn Source>, CaptureError> {
             }
             Err(error) if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut) => {}
             Err(error) => {
-                return Err(failed(error.to_string(), "is Motive streaming on this port?"));
+                return Err(failed(
+                    error.to_string(),
+                    "is Motive streaming on this port?",
+                ));
             }
         }
     };
@@ -383,18 +411,28 @@ impl NatNetSource {
             Some(_) => return,
             None => {
                 self.unread += 1;
-                out.push(Item::Lost { kind: "corrupt", count: 1, at: arrival });
+                out.push(Item::Lost {
+                    kind: "corrupt",
+                    count: 1,
+                    at: arrival,
+                });
                 return;
             }
         }
         let version = (self.info.natnet[0], self.info.natnet[1]);
         let Some(frame) = decode_frame(bytes, version) else {
             self.unread += 1;
-            out.push(Item::Lost { kind: "corrupt", count: 1, at: arrival });
+            out.push(Item::Lost {
+                kind: "corrupt",
+                count: 1,
+                at: arrival,
+            });
             return;
         };
         self.last_data = Instant::now();
-        let step = self.last_number.map_or(1, |last| frame.number.wrapping_sub(last));
+        let step = self
+            .last_number
+            .map_or(1, |last| frame.number.wrapping_sub(last));
         // A server that starts anew counts from 0 again; that is no loss.
         let unread = std::mem::take(&mut self.unread);
         if (2..10_000).contains(&step) {
@@ -402,7 +440,11 @@ impl NatNetSource {
             out.push(Item::Missing { count, at: arrival });
         }
         if step <= 0 && step > -10_000 {
-            out.push(Item::Lost { kind: "repeated", count: 1, at: arrival });
+            out.push(Item::Lost {
+                kind: "repeated",
+                count: 1,
+                at: arrival,
+            });
             return;
         }
         self.last_number = Some(frame.number);
@@ -411,13 +453,24 @@ impl NatNetSource {
             None => frame.bodies.first(),
         };
         let Some(body) = body else {
-            out.push(Item::Lost { kind: "body_absent", count: 1, at: arrival });
+            out.push(Item::Lost {
+                kind: "body_absent",
+                count: 1,
+                at: arrival,
+            });
             return;
         };
         let norm = body.rotation_xyzw.iter().map(|v| v * v).sum::<f32>().sqrt();
-        let finite = body.position_m.iter().all(|v| v.is_finite() && v.abs() < 1e3);
+        let finite = body
+            .position_m
+            .iter()
+            .all(|v| v.is_finite() && v.abs() < 1e3);
         if !finite || !(0.9..1.1).contains(&norm) {
-            out.push(Item::Lost { kind: "corrupt", count: 1, at: arrival });
+            out.push(Item::Lost {
+                kind: "corrupt",
+                count: 1,
+                at: arrival,
+            });
             return;
         }
         out.push(Item::Sample(Sample {
@@ -441,7 +494,11 @@ impl NatNetSource {
 impl Source for NatNetSource {
     fn read(&mut self, out: &mut Vec<Item>) -> Result<(), CaptureError> {
         if self.last_alive.elapsed() > Duration::from_secs(1) {
-            let request = if self.last_data.elapsed() > Duration::from_secs(2) { CONNECT } else { KEEP_ALIVE };
+            let request = if self.last_data.elapsed() > Duration::from_secs(2) {
+                CONNECT
+            } else {
+                KEEP_ALIVE
+            };
             let _ = self.socket.send_to(&encode_request(request), self.command);
             self.last_alive = Instant::now();
         }
@@ -522,7 +579,10 @@ mod tests {
         payload.extend(1_i32.to_le_bytes());
         let body = &frame().bodies[0];
         payload.extend(body.id.to_le_bytes());
-        body.position_m.iter().chain(&body.rotation_xyzw).for_each(|v| payload.extend(v.to_le_bytes()));
+        body.position_m
+            .iter()
+            .chain(&body.rotation_xyzw)
+            .for_each(|v| payload.extend(v.to_le_bytes()));
         payload.extend(body.mean_error_m.to_le_bytes());
         payload.extend(1_u16.to_le_bytes());
         payload.extend(1_i32.to_le_bytes());

@@ -27,7 +27,10 @@ struct SerialSource<F> {
 }
 
 /// Opens a port and puts a framer behind it.
-pub fn open<F: Framer + 'static>(device: &Device, framer: F) -> Result<Box<dyn Source>, CaptureError> {
+pub fn open<F: Framer + 'static>(
+    device: &Device,
+    framer: F,
+) -> Result<Box<dyn Source>, CaptureError> {
     let failed = |problem: String, next: &str| CaptureError::Open {
         stream: device.stream.clone(),
         address: device.address.clone(),
@@ -51,7 +54,10 @@ pub fn open<F: Framer + 'static>(device: &Device, framer: F) -> Result<Box<dyn S
             let text = error.to_string();
             let lower = text.to_lowercase();
             if lower.contains("busy") || lower.contains("lock") || lower.contains("temporarily") {
-                failed(format!("port is busy ({text})"), "another program has it open; close that first")
+                failed(
+                    format!("port is busy ({text})"),
+                    "another program has it open; close that first",
+                )
             } else if lower.contains("permission") {
                 failed(text, "add yourself to group `dialout` and log in again")
             } else {
@@ -122,11 +128,22 @@ pub enum Found {
 impl PacketSearch {
     /// For packets of `length` bytes that start with `header`.
     pub fn new(header: &'static [u8], length: usize) -> Self {
-        Self { buffer: Vec::with_capacity(8 * length), skipped: 0, headers: 0, header, length }
+        Self {
+            buffer: Vec::with_capacity(8 * length),
+            skipped: 0,
+            headers: 0,
+            header,
+            length,
+        }
     }
 
     /// Takes bytes and hands what they complete to `found`.
-    pub fn push(&mut self, bytes: &[u8], check: impl Fn(&[u8]) -> bool, mut found: impl FnMut(Found)) {
+    pub fn push(
+        &mut self,
+        bytes: &[u8],
+        check: impl Fn(&[u8]) -> bool,
+        mut found: impl FnMut(Found),
+    ) {
         self.buffer.extend_from_slice(bytes);
         let mut at = 0;
         while self.buffer.len() - at >= self.length {
@@ -159,7 +176,10 @@ impl PacketSearch {
             let rest = bytes.saturating_sub(headers * self.length);
             headers + usize::from(rest.abs_diff(self.length) <= 1)
         };
-        Found::Skipped { bytes, packets: packets as u64 }
+        Found::Skipped {
+            bytes,
+            packets: packets as u64,
+        }
     }
 
     /// What was skipped so far, when no further packet may come.
@@ -175,7 +195,10 @@ mod tests {
     use super::*;
 
     fn sum(packet: &[u8]) -> bool {
-        packet[2..7].iter().fold(0_u8, |sum, byte| sum.wrapping_add(*byte)) == packet[7]
+        packet[2..7]
+            .iter()
+            .fold(0_u8, |sum, byte| sum.wrapping_add(*byte))
+            == packet[7]
     }
 
     proptest! {

@@ -45,13 +45,23 @@ pub const DRIVER: Driver = Driver {
     help: "DexUMI XHand exoskeleton: 12 joint encoders on a serial port",
     feeds: "/exo/<left|right>/encoders",
     can_feed: |topic| matches!(StreamKind::of(topic), Some(StreamKind::Encoders { .. })),
-    clock: |device| Some(ClockModel { tick_ns: TICK_NS, min_delay_ns: min_delay_ns(device) }),
+    clock: |device| {
+        Some(ClockModel {
+            tick_ns: TICK_NS,
+            min_delay_ns: min_delay_ns(device),
+        })
+    },
     metadata: |_| {
-        let offsets: Vec<_> =
-            scan_offsets_s()[..JOINTS].iter().map(|s| format!("{s:.6}")).collect();
+        let offsets: Vec<_> = scan_offsets_s()[..JOINTS]
+            .iter()
+            .map(|s| format!("{s:.6}"))
+            .collect();
         vec![
             ("scan_offsets_s", offsets.join(",")),
-            ("counts_per_volt", format!("{:.3}", f64::from(0x7F_FFFF) / 5.0)),
+            (
+                "counts_per_volt",
+                format!("{:.3}", f64::from(0x7F_FFFF) / 5.0),
+            ),
         ]
     },
     open,
@@ -79,7 +89,9 @@ pub fn encode(words: &[i32; CHANNELS], ticks: u16) -> [u8; PACKET_BYTES] {
 }
 
 fn checksum(words: &[i32; CHANNELS]) -> u16 {
-    words.iter().fold(0_u16, |sum, &word| sum.wrapping_add(word as u16))
+    words
+        .iter()
+        .fold(0_u16, |sum, &word| sum.wrapping_add(word as u16))
 }
 
 /// Channel words and counter of a packet, or `None` where header, length,
@@ -91,7 +103,9 @@ pub fn decode(packet: &[u8]) -> Option<([i32; CHANNELS], u16)> {
     let word = |at: usize| i32::from_le_bytes(packet[at..at + 4].try_into().expect("four bytes"));
     let words: [i32; CHANNELS] = std::array::from_fn(|channel| word(4 + 4 * channel));
     let trailer = word(60) as u32;
-    let extended = words.iter().all(|word| (-(1 << 23)..1 << 23).contains(word));
+    let extended = words
+        .iter()
+        .all(|word| (-(1 << 23)..1 << 23).contains(word));
     (extended && checksum(&words) == (trailer >> 16) as u16).then_some((words, trailer as u16))
 }
 
@@ -140,7 +154,13 @@ fn judge(window: [Option<&Scan>; 5]) -> u32 {
         bits |= suspect::TICKS;
     }
     let ticks_are_good = bits == 0;
-    let time = |i: usize, scan: &Scan| if ticks_are_good { at(scan) } else { 5.5 * i as f64 };
+    let time = |i: usize, scan: &Scan| {
+        if ticks_are_good {
+            at(scan)
+        } else {
+            5.5 * i as f64
+        }
+    };
     for joint in 0..JOINTS {
         let values: [_; 5] =
             std::array::from_fn(|i| window[i].map(|scan| (time(i, scan), scan.angle_deg(joint))));
@@ -189,9 +209,15 @@ impl EncoderFramer {
 /// Turns what a search skipped into items.
 pub(super) fn skipped(found: &Found, at: HostTime, out: &mut Vec<Item>) {
     if let Found::Skipped { bytes, packets } = found {
-        out.push(Item::Discarded { bytes: *bytes as u64 });
+        out.push(Item::Discarded {
+            bytes: *bytes as u64,
+        });
         if *packets > 0 {
-            out.push(Item::Lost { kind: "corrupt", count: *packets, at });
+            out.push(Item::Lost {
+                kind: "corrupt",
+                count: *packets,
+                at,
+            });
         }
     }
 }
@@ -199,13 +225,21 @@ pub(super) fn skipped(found: &Found, at: HostTime, out: &mut Vec<Item>) {
 impl Framer for EncoderFramer {
     fn push(&mut self, bytes: &[u8], arrival: HostTime, out: &mut Vec<Item>) {
         let lookahead = &mut self.lookahead;
-        self.search.push(bytes, |packet| decode(packet).is_some(), |found| match found {
-            Found::Packet(packet) => {
-                let (words, ticks) = decode(&packet).expect("it has passed the check");
-                lookahead.push(Scan { words, ticks, arrival });
-            }
-            Found::Skipped { .. } => skipped(&found, arrival, out),
-        });
+        self.search.push(
+            bytes,
+            |packet| decode(packet).is_some(),
+            |found| match found {
+                Found::Packet(packet) => {
+                    let (words, ticks) = decode(&packet).expect("it has passed the check");
+                    lookahead.push(Scan {
+                        words,
+                        ticks,
+                        arrival,
+                    });
+                }
+                Found::Skipped { .. } => skipped(&found, arrival, out),
+            },
+        );
         self.release(false, out);
     }
 
@@ -244,7 +278,11 @@ mod tests {
         let mut framer = EncoderFramer::default();
         let mut out = Vec::new();
         for (index, packet) in packets.iter().enumerate() {
-            framer.push(packet, HostTime::from_nanos(index as i64 * 5_500_000), &mut out);
+            framer.push(
+                packet,
+                HostTime::from_nanos(index as i64 * 5_500_000),
+                &mut out,
+            );
         }
         framer.idle(HostTime::from_nanos(1 << 40), &mut out);
         out
@@ -273,14 +311,17 @@ mod tests {
     fn a_header_inside_the_payload_does_not_confuse_the_search() {
         let mut words = still(1_000_000);
         words[3] = 0x0000_55AA;
-        let items = run(&(0..8).map(|i| encode(&words, 10 + 5 * i).to_vec()).collect::<Vec<_>>());
+        let items = run(&(0..8)
+            .map(|i| encode(&words, 10 + 5 * i).to_vec())
+            .collect::<Vec<_>>());
         assert_eq!(samples(items).len(), 8);
     }
 
     #[test]
     fn damaged_packets_are_counted_one_by_one() {
-        let mut packets: Vec<_> =
-            (0..20).map(|i| encode(&still(2_000_000), 100 + 5 * i).to_vec()).collect();
+        let mut packets: Vec<_> = (0..20)
+            .map(|i| encode(&still(2_000_000), 100 + 5 * i).to_vec())
+            .collect();
         packets[4][0] ^= 0x10; // header
         packets[7][9] ^= 0x01; // checksum
         packets[10].remove(30); // length
@@ -289,7 +330,13 @@ mod tests {
         let items = run(&packets);
         let lost: u64 = items
             .iter()
-            .map(|item| if let Item::Lost { count, .. } = item { *count } else { 0 })
+            .map(|item| {
+                if let Item::Lost { count, .. } = item {
+                    *count
+                } else {
+                    0
+                }
+            })
             .sum();
         assert_eq!(lost, 4);
         assert_eq!(samples(items).len(), 16);
@@ -297,21 +344,29 @@ mod tests {
 
     #[test]
     fn damage_that_the_checksum_cannot_see_is_suspect() {
-        let mut packets: Vec<_> =
-            (0..40_i32).map(|i| encode(&still(2_000_000 + 3_000 * i), 100 + 5 * i as u16).to_vec()).collect();
+        let mut packets: Vec<_> = (0..40_i32)
+            .map(|i| encode(&still(2_000_000 + 3_000 * i), 100 + 5 * i as u16).to_vec())
+            .collect();
         packets[10][4 + 4 * 2 + 2] ^= 0x02; // bit 17 of joint 2
         packets[20][60] ^= 0x20; // 32 ms
         packets[30][4 + 4 * 12 + 2] ^= 0x04; // bit 18 of the reference
         let samples = samples(run(&packets));
         assert_eq!(samples.len(), 40);
-        let suspects: Vec<_> =
-            samples.iter().enumerate().filter(|(_, s)| s.suspect != 0).map(|(i, _)| i).collect();
+        let suspects: Vec<_> = samples
+            .iter()
+            .enumerate()
+            .filter(|(_, s)| s.suspect != 0)
+            .map(|(i, _)| i)
+            .collect();
         assert_eq!(suspects, [10, 20, 30]);
         assert_eq!(samples[10].suspect, suspect::CHANNEL);
         assert_eq!(samples[20].suspect, suspect::TICKS);
         assert!(samples[30].suspect & suspect::REFERENCE != 0);
         // The counter that jumped did not shift the clock of those after it.
-        assert_eq!((samples[21].device.expect("clock") - samples[19].device.expect("clock")).nanos(), 10_000_000);
+        assert_eq!(
+            (samples[21].device.expect("clock") - samples[19].device.expect("clock")).nanos(),
+            10_000_000
+        );
     }
 
     proptest! {

@@ -31,7 +31,12 @@ pub const DRIVER: Driver = Driver {
     help: "DexUMI XHand fingertip: 3-axis force on a serial port",
     feeds: "/exo/<left|right>/force/<finger>",
     can_feed: |topic| matches!(StreamKind::of(topic), Some(StreamKind::Force { .. })),
-    clock: |device| Some(ClockModel { tick_ns: TICK_NS, min_delay_ns: min_delay_ns(device) }),
+    clock: |device| {
+        Some(ClockModel {
+            tick_ns: TICK_NS,
+            min_delay_ns: min_delay_ns(device),
+        })
+    },
     metadata: |_| vec![("unit", "counts".to_owned())],
     open,
 };
@@ -45,15 +50,24 @@ pub fn encode(x: i8, y: i8, z: u8, ticks: u16) -> [u8; PACKET_BYTES] {
     let [low, high] = ticks.to_le_bytes();
     let body = [x as u8, y as u8, z, low, high];
     let sum = body.iter().fold(0_u8, |sum, &byte| sum.wrapping_add(byte));
-    [HEADER[0], HEADER[1], body[0], body[1], body[2], body[3], body[4], sum]
+    [
+        HEADER[0], HEADER[1], body[0], body[1], body[2], body[3], body[4], sum,
+    ]
 }
 
 /// Counts and counter of a packet, or `None` where header, length or sum is wrong.
 pub fn decode(packet: &[u8]) -> Option<([i32; 3], u16)> {
-    let &[0x55, 0xAA, x, y, z, low, high, sum] = packet else { return None };
-    let computed = [x, y, z, low, high].iter().fold(0_u8, |sum, &byte| sum.wrapping_add(byte));
+    let &[0x55, 0xAA, x, y, z, low, high, sum] = packet else {
+        return None;
+    };
+    let computed = [x, y, z, low, high]
+        .iter()
+        .fold(0_u8, |sum, &byte| sum.wrapping_add(byte));
     (computed == sum).then(|| {
-        ([i32::from(x as i8), i32::from(y as i8), i32::from(z)], u16::from_le_bytes([low, high]))
+        (
+            [i32::from(x as i8), i32::from(y as i8), i32::from(z)],
+            u16::from_le_bytes([low, high]),
+        )
     })
 }
 
@@ -127,13 +141,21 @@ impl ForceFramer {
 impl Framer for ForceFramer {
     fn push(&mut self, bytes: &[u8], arrival: HostTime, out: &mut Vec<Item>) {
         let lookahead = &mut self.lookahead;
-        self.search.push(bytes, |packet| decode(packet).is_some(), |found| match found {
-            Found::Packet(packet) => {
-                let (counts, ticks) = decode(&packet).expect("it has passed the check");
-                lookahead.push(Reading { counts, ticks, arrival });
-            }
-            Found::Skipped { .. } => skipped(&found, arrival, out),
-        });
+        self.search.push(
+            bytes,
+            |packet| decode(packet).is_some(),
+            |found| match found {
+                Found::Packet(packet) => {
+                    let (counts, ticks) = decode(&packet).expect("it has passed the check");
+                    lookahead.push(Reading {
+                        counts,
+                        ticks,
+                        arrival,
+                    });
+                }
+                Found::Skipped { .. } => skipped(&found, arrival, out),
+            },
+        );
         self.release(false, out);
     }
 

@@ -24,7 +24,11 @@ pub(super) enum Queued {
     /// From a device.
     Item(usize, Item),
     /// A device came or went.
-    Connection { stream: usize, problem: Option<String>, at: HostTime },
+    Connection {
+        stream: usize,
+        problem: Option<String>,
+        at: HostTime,
+    },
 }
 
 pub(super) struct Started {
@@ -88,7 +92,11 @@ pub(super) fn start(
             }
         })
         .map_err(|source| CaptureError::Thread { name, source })?;
-    Ok(Started { thread, opened, dropped })
+    Ok(Started {
+        thread,
+        opened,
+        dropped,
+    })
 }
 
 fn reopen(
@@ -98,6 +106,10 @@ fn reopen(
     queue: &Sender<Queued>,
 ) -> Option<Box<dyn Source>> {
     let source = (driver.open)(device).ok()?;
-    let _ = queue.send(Queued::Connection { stream: index, problem: None, at: HostTime::now() });
+    let _ = queue.send(Queued::Connection {
+        stream: index,
+        problem: None,
+        at: HostTime::now(),
+    });
     Some(source)
 }

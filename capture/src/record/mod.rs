@@ -37,7 +37,10 @@ pub struct RecorderOptions {
 
 impl Default for RecorderOptions {
     fn default() -> Self {
-        Self { reserve_bytes: 500_000_000, patience: Duration::from_secs(5) }
+        Self {
+            reserve_bytes: 500_000_000,
+            patience: Duration::from_secs(5),
+        }
     }
 }
 
@@ -194,7 +197,11 @@ impl Recorder {
         anchor: SessionAnchor,
         options: RecorderOptions,
     ) -> Result<Self, CaptureError> {
-        let drivers = rig.device.iter().map(driver_of).collect::<Result<Vec<_>, _>>()?;
+        let drivers = rig
+            .device
+            .iter()
+            .map(driver_of)
+            .collect::<Result<Vec<_>, _>>()?;
         let shared = Arc::new(Shared::default());
         let stop_devices = Arc::new(std::sync::atomic::AtomicBool::new(false));
         let (sensors, sensors_out) = bounded(SENSOR_QUEUE);
@@ -211,8 +218,13 @@ impl Recorder {
         let mut opened = Vec::new();
         let mut dropped = Vec::new();
         for (index, (device, driver)) in rig.device.iter().zip(&drivers).enumerate() {
-            let queue = if device.camera.is_some() { images.clone() } else { sensors.clone() };
-            let started = device::start(index, device.clone(), driver, queue, stop_devices.clone())?;
+            let queue = if device.camera.is_some() {
+                images.clone()
+            } else {
+                sensors.clone()
+            };
+            let started =
+                device::start(index, device.clone(), driver, queue, stop_devices.clone())?;
             recorder.threads.push(started.thread);
             opened.push(started.opened);
             dropped.push(started.dropped);
@@ -244,7 +256,10 @@ impl Recorder {
         let thread = std::thread::Builder::new()
             .name("writer".to_owned())
             .spawn(move || writer.run(&sensors_out, &images_out, &commands_out))
-            .map_err(|source| CaptureError::Thread { name: "writer".to_owned(), source })?;
+            .map_err(|source| CaptureError::Thread {
+                name: "writer".to_owned(),
+                source,
+            })?;
         recorder.threads.push(thread);
         Ok(recorder)
     }
@@ -259,9 +274,16 @@ impl Recorder {
             let silent = {
                 let status = self.shared.status();
                 let live = |stream: &str| {
-                    status.streams.iter().any(|s| s.stream == stream && s.age_s >= 0.0)
+                    status
+                        .streams
+                        .iter()
+                        .any(|s| s.stream == stream && s.age_s >= 0.0)
                 };
-                self.rig.device.iter().find(|device| !live(&device.stream)).cloned()
+                self.rig
+                    .device
+                    .iter()
+                    .find(|device| !live(&device.stream))
+                    .cloned()
             };
             let Some(device) = silent else { return Ok(()) };
             if began.elapsed() > self.options.patience {
@@ -304,7 +326,10 @@ impl Recorder {
 
     /// Writes an event into the running episode; nothing where none runs.
     pub fn event(&self, kind: &str, text: &str) {
-        let _ = self.commands.send(Command::Event { kind: kind.to_owned(), text: text.to_owned() });
+        let _ = self.commands.send(Command::Event {
+            kind: kind.to_owned(),
+            text: text.to_owned(),
+        });
     }
 
     /// What is going on.
@@ -335,7 +360,8 @@ impl Recorder {
 
 impl Drop for Recorder {
     fn drop(&mut self) {
-        self.stop_devices.store(true, std::sync::atomic::Ordering::Relaxed);
+        self.stop_devices
+            .store(true, std::sync::atomic::Ordering::Relaxed);
         let _ = self.commands.send(Command::Shutdown);
         for thread in self.threads.drain(..) {
             let _ = thread.join();
@@ -345,9 +371,12 @@ impl Drop for Recorder {
 
 /// Free bytes for an unprivileged user on the disk of `path`; 0 where unknown.
 fn free_bytes(path: &Path) -> u64 {
-    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty());
-    nix::sys::statvfs::statvfs(folder.unwrap_or(Path::new(".")))
-        .map_or(0, |stats| stats.blocks_available() as u64 * stats.fragment_size() as u64)
+    let folder = path
+        .parent()
+        .filter(|folder| !folder.as_os_str().is_empty());
+    nix::sys::statvfs::statvfs(folder.unwrap_or(Path::new("."))).map_or(0, |stats| {
+        stats.blocks_available() as u64 * stats.fragment_size() as u64
+    })
 }
 
 fn check_reserve(path: &Path, reserve_bytes: u64) -> Result<(), CaptureError> {

@@ -11,12 +11,13 @@ use std::{
 use dexumi_episode::{
     Calibration, ChannelId, ClockEstimator, ClockFit, Delta, Device, EpisodeError, EpisodeWriter,
     HostTime, JointCalibration, SessionAnchor, SessionTime, StreamClock, StreamKind, StreamLedger,
-    isometry, sensor_angle_rad,
+    isometry,
     schema::{
         CameraCalibration, CompressedImage, Encoders, Force, FrameTransform, FrameTransforms,
         JointState, JointStates, Joints, Pose, PoseInFrame, Quaternion, RawPacket, Stamp,
         StreamHealth, Timing, Tracking, Vector3, suspect, timestamp, timing_topic,
     },
+    sensor_angle_rad,
 };
 
 use super::StreamStatus;
@@ -134,17 +135,25 @@ impl Stream {
             Some(StreamKind::Encoders { side }) => {
                 let joints = match &self.joints {
                     Some(joints) => {
-                        let names: Vec<_> =
-                            joints.joint.iter().map(|joint| joint.name.as_str()).collect();
+                        let names: Vec<_> = joints
+                            .joint
+                            .iter()
+                            .map(|joint| joint.name.as_str())
+                            .collect();
                         let names = [("names", names.join(","))];
                         Some((
-                            writer.channel::<JointStates>(&format!("/exo/{side}/joints"), &names)?,
-                            writer.channel::<Joints>(&format!("/exo/{side}/joints_flat"), &names)?,
+                            writer
+                                .channel::<JointStates>(&format!("/exo/{side}/joints"), &names)?,
+                            writer
+                                .channel::<Joints>(&format!("/exo/{side}/joints_flat"), &names)?,
                         ))
                     }
                     None => None,
                 };
-                Channels { joints, ..Channels::of(writer.channel::<Encoders>(&topic, &metadata)?) }
+                Channels {
+                    joints,
+                    ..Channels::of(writer.channel::<Encoders>(&topic, &metadata)?)
+                }
             }
             Some(StreamKind::Force { .. }) => {
                 Channels::of(writer.channel::<Force>(&topic, &metadata)?)
@@ -170,12 +179,20 @@ impl Stream {
     }
 
     /// Intrinsics of a calibrated camera, once at the start.
-    pub fn write_intrinsics(&self, writer: &mut EpisodeWriter, now: SessionTime) -> Result<(), EpisodeError> {
-        let (Some(StreamKind::Camera { name }), Some(mode)) = (&self.kind, &self.device.camera) else {
+    pub fn write_intrinsics(
+        &self,
+        writer: &mut EpisodeWriter,
+        now: SessionTime,
+    ) -> Result<(), EpisodeError> {
+        let (Some(StreamKind::Camera { name }), Some(mode)) = (&self.kind, &self.device.camera)
+        else {
             return Ok(());
         };
-        let Some([fx, fy, cx, cy]) = mode.intrinsics else { return Ok(()) };
-        let channel = writer.channel::<CameraCalibration>(&format!("/camera/{name}/calibration"), &[])?;
+        let Some([fx, fy, cx, cy]) = mode.intrinsics else {
+            return Ok(());
+        };
+        let channel =
+            writer.channel::<CameraCalibration>(&format!("/camera/{name}/calibration"), &[])?;
         let message = CameraCalibration {
             timestamp: Some(timestamp(now)),
             frame_id: format!("camera/{name}"),
@@ -245,7 +262,10 @@ impl Stream {
             (&mut self.clock, sample.sent.or(sample.device), trusted)
         {
             clock.push(device, arrival);
-            let old = self.fit.as_ref().is_none_or(|(_, at)| arrival - *at > FIT_INTERVAL);
+            let old = self
+                .fit
+                .as_ref()
+                .is_none_or(|(_, at)| arrival - *at > FIT_INTERVAL);
             if old {
                 self.fit = clock.fit(arrival).map(|fit| (fit, arrival));
             }
@@ -256,7 +276,11 @@ impl Stream {
         };
         let capture = anchor.to_session(host) - self.latency;
         self.recent.push_back(arrival);
-        while self.recent.front().is_some_and(|&first| arrival - first > Delta::from_millis(1000)) {
+        while self
+            .recent
+            .front()
+            .is_some_and(|&first| arrival - first > Delta::from_millis(1000))
+        {
             self.recent.pop_front();
         }
         let gap = self.gap(&sample, trusted);
@@ -287,7 +311,9 @@ impl Stream {
     fn gap(&mut self, sample: &Sample, trusted: bool) -> u64 {
         let lost = std::mem::take(&mut self.lost_since);
         let has_sequence = matches!(sample.data, Data::Pose { .. });
-        let (Some(device), true, false) = (sample.device, trusted, has_sequence) else { return 0 };
+        let (Some(device), true, false) = (sample.device, trusted, has_sequence) else {
+            return 0;
+        };
         let last = self.last_device_ns.replace(device.nanos());
         let step = (device.nanos() - last.unwrap_or(device.nanos())) as f64;
         if step <= 0.0 || step > 5e9 {
@@ -304,7 +330,9 @@ impl Stream {
     /// rate, give or take half a percent, should have brought by now. A late image
     /// is less than a period late, so that it does not count.
     fn pace(&mut self, arrival: HostTime) -> u64 {
-        let Some(mode) = &self.device.camera else { return 0 };
+        let Some(mode) = &self.device.camera else {
+            return 0;
+        };
         let (first, count, missing) = self.paced.get_or_insert((arrival, 0, 0));
         let due = ((arrival - *first).secs_f64() * mode.fps * 0.995).floor() as u64;
         let fresh = due.saturating_sub(*count + *missing);
@@ -323,23 +351,38 @@ impl Stream {
                     Some(map.apply(sensor).joint_rad)
                 })
                 .collect(),
-            None => counts.iter().filter_map(|&count| sensor_angle_rad(count, reference)).collect(),
+            None => counts
+                .iter()
+                .filter_map(|&count| sensor_angle_rad(count, reference))
+                .collect(),
         }
     }
 
     fn remember(&mut self, data: &Data) {
         self.values = match data {
-            Data::Encoders { counts, reference, .. } => self.angles(counts, *reference),
+            Data::Encoders {
+                counts, reference, ..
+            } => self.angles(counts, *reference),
             Data::Force(counts) => counts.iter().copied().map(f64::from).collect(),
-            Data::Pose { position_m, rotation_xyzw, .. } => {
-                position_m.iter().chain(rotation_xyzw).copied().collect()
-            }
+            Data::Pose {
+                position_m,
+                rotation_xyzw,
+                ..
+            } => position_m.iter().chain(rotation_xyzw).copied().collect(),
             Data::Image(_) => Vec::new(),
         };
     }
 
-    fn write(&self, writer: &mut EpisodeWriter, sample: Sample, capture: SessionTime, log: SessionTime) {
-        let Some(channels) = &self.channels else { return };
+    fn write(
+        &self,
+        writer: &mut EpisodeWriter,
+        sample: Sample,
+        capture: SessionTime,
+        log: SessionTime,
+    ) {
+        let Some(channels) = &self.channels else {
+            return;
+        };
         let sequence = sample.sequence;
         let stamp = Stamp {
             timestamp_ns: capture.nanos(),
@@ -351,7 +394,11 @@ impl Stream {
             sent_time_ns: sample.sent.map(|time| time.nanos()),
         };
         match sample.data {
-            Data::Encoders { counts, reference, spare } => {
+            Data::Encoders {
+                counts,
+                reference,
+                spare,
+            } => {
                 if let (Some((states, flat)), 0) = (channels.joints, sample.suspect) {
                     let position = self.angles(&counts, reference);
                     let names = self.joints.iter().flat_map(|joints| &joints.joint);
@@ -363,34 +410,73 @@ impl Stream {
                             ..JointState::default()
                         })
                         .collect();
-                    let message = JointStates { timestamp: Some(timestamp(capture)), joints };
+                    let message = JointStates {
+                        timestamp: Some(timestamp(capture)),
+                        joints,
+                    };
                     writer.write(states, sequence, log, capture, &message);
-                    let message = Joints { stamp: Some(stamp), position };
+                    let message = Joints {
+                        stamp: Some(stamp),
+                        position,
+                    };
                     writer.write(flat, sequence, log, capture, &message);
                 }
-                let message = Encoders { stamp: Some(stamp), counts, reference, spare };
+                let message = Encoders {
+                    stamp: Some(stamp),
+                    counts,
+                    reference,
+                    spare,
+                };
                 writer.write(channels.main, sequence, log, capture, &message);
             }
             Data::Force([x, y, z]) => {
-                let message = Force { stamp: Some(stamp), x, y, z };
+                let message = Force {
+                    stamp: Some(stamp),
+                    x,
+                    y,
+                    z,
+                };
                 writer.write(channels.main, sequence, log, capture, &message);
             }
-            Data::Pose { position_m, rotation_xyzw, valid, mean_error_m } => {
+            Data::Pose {
+                position_m,
+                rotation_xyzw,
+                valid,
+                mean_error_m,
+            } => {
                 let pose = isometry(position_m, rotation_xyzw);
                 let (p, q) = (pose.translation.vector, pose.rotation.coords);
-                let orientation = Quaternion { x: q.x, y: q.y, z: q.z, w: q.w };
-                let translation = Vector3 { x: p.x, y: p.y, z: p.z };
+                let orientation = Quaternion {
+                    x: q.x,
+                    y: q.y,
+                    z: q.z,
+                    w: q.w,
+                };
+                let translation = Vector3 {
+                    x: p.x,
+                    y: p.y,
+                    z: p.z,
+                };
                 let message = PoseInFrame {
                     timestamp: Some(timestamp(capture)),
                     frame_id: "world".to_owned(),
-                    pose: Some(Pose { position: Some(translation), orientation: Some(orientation) }),
+                    pose: Some(Pose {
+                        position: Some(translation),
+                        orientation: Some(orientation),
+                    }),
                 };
                 writer.write(channels.main, sequence, log, capture, &message);
                 if let Some(beside) = channels.beside {
-                    let message = Tracking { stamp: Some(stamp), valid, mean_error_m };
+                    let message = Tracking {
+                        stamp: Some(stamp),
+                        valid,
+                        mean_error_m,
+                    };
                     writer.write(beside, sequence, log, capture, &message);
                 }
-                if let (Some(tf), Some(StreamKind::Tracker { name }), true) = (channels.tf, &self.kind, valid) {
+                if let (Some(tf), Some(StreamKind::Tracker { name }), true) =
+                    (channels.tf, &self.kind, valid)
+                {
                     let transform = FrameTransform {
                         timestamp: Some(timestamp(capture)),
                         parent_frame_id: "world".to_owned(),
@@ -398,17 +484,28 @@ impl Stream {
                         translation: Some(translation),
                         rotation: Some(orientation),
                     };
-                    let message = FrameTransforms { transforms: vec![transform] };
+                    let message = FrameTransforms {
+                        transforms: vec![transform],
+                    };
                     writer.write(tf, sequence, log, capture, &message);
                 }
                 if let (Some(raw), Some(data)) = (channels.raw, sample.raw) {
-                    let message = RawPacket { stamp: Some(stamp), data: data.to_vec() };
+                    let message = RawPacket {
+                        stamp: Some(stamp),
+                        data: data.to_vec(),
+                    };
                     writer.write(raw, sequence, log, capture, &message);
                 }
             }
             Data::Image(data) => {
                 if let Some(beside) = channels.beside {
-                    writer.write(beside, sequence, log, capture, &Timing { stamp: Some(stamp) });
+                    writer.write(
+                        beside,
+                        sequence,
+                        log,
+                        capture,
+                        &Timing { stamp: Some(stamp) },
+                    );
                 }
                 let name = match &self.kind {
                     Some(StreamKind::Camera { name }) => name.as_str(),
@@ -438,13 +535,25 @@ impl Stream {
     pub fn clock(&self, now: HostTime) -> Option<StreamClock> {
         let model = (self.driver.clock)(&self.device)?;
         let clock = self.clock.as_ref()?;
-        let anchors = clock.anchors().iter().map(|(d, h)| (d.nanos(), h.nanos())).collect();
-        Some(StreamClock { model, fit: clock.fit(now), anchors })
+        let anchors = clock
+            .anchors()
+            .iter()
+            .map(|(d, h)| (d.nanos(), h.nanos()))
+            .collect();
+        Some(StreamClock {
+            model,
+            fit: clock.fit(now),
+            anchors,
+        })
     }
 
     pub fn status(&self, now: HostTime) -> StreamStatus {
         let age = self.recent.back().map(|&last| now - last);
-        let fresh = self.recent.iter().filter(|&&at| now - at < Delta::from_millis(1000)).count();
+        let fresh = self
+            .recent
+            .iter()
+            .filter(|&&at| now - at < Delta::from_millis(1000))
+            .count();
         let fit = self.fit.as_ref().map(|(fit, _)| fit);
         StreamStatus {
             stream: self.device.stream.clone(),
@@ -458,9 +567,14 @@ impl Stream {
             missing: self.ledger.missing,
             clock: fit.map_or("arrival", |fit| fit.state.name()).to_owned(),
             skew_ppm: fit.map_or(0.0, |fit| fit.skew_ppm),
-            residual_p95_s: fit.map_or(0.0, |fit| Delta::from_nanos(fit.residual_p95_ns).secs_f64()),
+            residual_p95_s: fit
+                .map_or(0.0, |fit| Delta::from_nanos(fit.residual_p95_ns).secs_f64()),
             // JSON has no word for what is not finite.
-            values: self.values.iter().map(|v| if v.is_finite() { *v } else { 0.0 }).collect(),
+            values: self
+                .values
+                .iter()
+                .map(|v| if v.is_finite() { *v } else { 0.0 })
+                .collect(),
         }
     }
 
@@ -479,6 +593,12 @@ impl Stream {
 
 impl Channels {
     fn of(main: ChannelId) -> Self {
-        Self { main, beside: None, joints: None, raw: None, tf: None }
+        Self {
+            main,
+            beside: None,
+            joints: None,
+            raw: None,
+            tf: None,
+        }
     }
 }

@@ -8,8 +8,8 @@ use std::{
 
 use crossbeam_channel::{Receiver, Sender, select};
 use dexumi_episode::{
-    Calibration, ChannelId, EpisodeError, EpisodeWriter, HostTime, Ledger, Rig,
-    SessionAnchor, SessionTime,
+    Calibration, ChannelId, EpisodeError, EpisodeWriter, HostTime, Ledger, Rig, SessionAnchor,
+    SessionTime,
     schema::{Event, FrameTransform, FrameTransforms, Health, Log, Quaternion, Vector3, timestamp},
 };
 
@@ -55,7 +55,12 @@ struct Stopping {
 }
 
 impl WriterThread {
-    pub fn run(mut self, sensors: &Receiver<Queued>, images: &Receiver<Queued>, commands: &Receiver<Command>) {
+    pub fn run(
+        mut self,
+        sensors: &Receiver<Queued>,
+        images: &Receiver<Queued>,
+        commands: &Receiver<Command>,
+    ) {
         let mut open: Option<Open> = None;
         let mut ended: Option<EpisodeReport> = None;
         let mut next_tick = Instant::now() + TICK;
@@ -78,7 +83,9 @@ impl WriterThread {
             }
             // Whatever else has come is taken before the next look at the clock.
             for _ in 0..256 {
-                let Ok(message) = sensors.try_recv().or_else(|_| images.try_recv()) else { break };
+                let Ok(message) = sensors.try_recv().or_else(|_| images.try_recv()) else {
+                    break;
+                };
                 self.take(message, &mut open);
             }
             let now = Instant::now();
@@ -113,7 +120,11 @@ impl WriterThread {
                     *entry = (entry.0 + 1, jpeg);
                 }
             }
-            Queued::Connection { stream, problem, at } => {
+            Queued::Connection {
+                stream,
+                problem,
+                at,
+            } => {
                 let name = self.streams[stream].name().to_owned();
                 let text = match &problem {
                     Some(problem) => problem.clone(),
@@ -146,7 +157,12 @@ impl WriterThread {
         status.messages.drain(..excess);
     }
 
-    fn command(&mut self, command: Command, open: &mut Option<Open>, ended: &mut Option<EpisodeReport>) {
+    fn command(
+        &mut self,
+        command: Command,
+        open: &mut Option<Open>,
+        ended: &mut Option<EpisodeReport>,
+    ) {
         let not_running = |command: &'static str| CaptureError::State {
             command,
             problem: "no episode is being recorded; start one first".to_owned(),
@@ -202,7 +218,11 @@ impl WriterThread {
             Command::Event { kind, text } => {
                 if let Some(open) = open {
                     let now = self.anchor.to_session(HostTime::now());
-                    let message = Event { timestamp_ns: now.nanos(), kind, text };
+                    let message = Event {
+                        timestamp_ns: now.nanos(),
+                        kind,
+                        text,
+                    };
                     open.writer.write(open.events, 0, now, now, &message);
                 }
             }
@@ -254,11 +274,16 @@ impl WriterThread {
         }
         if !self.rig.mount.is_empty() {
             let tf = writer.channel::<FrameTransforms>("/tf", &[])?;
-            let message = FrameTransforms { transforms: mounts(&self.rig, start) };
+            let message = FrameTransforms {
+                transforms: mounts(&self.rig, start),
+            };
             writer.write(tf, 0, start, start, &message);
         }
-        let event =
-            Event { timestamp_ns: start.nanos(), kind: "start".to_owned(), text: task.to_owned() };
+        let event = Event {
+            timestamp_ns: start.nanos(),
+            kind: "start".to_owned(),
+            text: task.to_owned(),
+        };
         writer.write(events, 0, start, start, &event);
         // On disk at once: a killed recorder leaves a file that explains itself.
         writer.tick()?;
@@ -291,7 +316,13 @@ impl WriterThread {
         if let Err(error) = running.writer.tick() {
             let failed = open.take().expect("it was open a line ago");
             let problem = chain(&error);
-            self.say(None, 4, "writer", format!("cannot write the episode: {problem}"), now);
+            self.say(
+                None,
+                4,
+                "writer",
+                format!("cannot write the episode: {problem}"),
+                now,
+            );
             let reply = failed.stop.and_then(|stopping| stopping.reply);
             let report = EpisodeReport {
                 duration_s: (self.anchor.to_session(now) - failed.start).secs_f64(),
@@ -302,6 +333,8 @@ impl WriterThread {
                 ended: Ended::WriteError { problem },
             };
             self.streams.iter_mut().for_each(Stream::close_channels);
+            // Whoever waits for the report reads the state next.
+            self.publish(None, reply.is_none());
             hand_over(report, reply, ended);
             return;
         }
@@ -314,7 +347,9 @@ impl WriterThread {
         if done {
             let mut running = open.take().expect("it was open a line ago");
             let stopping = running.stop.take().expect("checked above");
-            match self.finish(running, stopping.at, stopping.why) {
+            let result = self.finish(running, stopping.at, stopping.why);
+            self.publish(None, stopping.reply.is_none() && result.is_ok());
+            match result {
                 Ok(report) => hand_over(report, stopping.reply, ended),
                 Err(error) => {
                     if let Some(reply) = stopping.reply {
@@ -332,10 +367,19 @@ impl WriterThread {
             .collect()
     }
 
-    fn finish(&mut self, mut open: Open, stop: SessionTime, ended: Ended) -> Result<EpisodeReport, CaptureError> {
+    fn finish(
+        &mut self,
+        mut open: Open,
+        stop: SessionTime,
+        ended: Ended,
+    ) -> Result<EpisodeReport, CaptureError> {
         self.streams.iter_mut().for_each(Stream::count_dropped);
         let now = HostTime::now();
-        let event = Event { timestamp_ns: stop.nanos(), kind: "stop".to_owned(), text: String::new() };
+        let event = Event {
+            timestamp_ns: stop.nanos(),
+            kind: "stop".to_owned(),
+            text: String::new(),
+        };
         open.writer.write(open.events, 1, stop, stop, &event);
         write_health(&self.streams, &mut open, stop, now);
         let ledger = self.ledger();
@@ -364,14 +408,30 @@ impl WriterThread {
         self.streams.iter_mut().for_each(Stream::close_channels);
         let (path, ended) = match result {
             Ok(path) => (path, ended),
-            Err(error) => (partial, Ended::WriteError { problem: chain(&error) }),
+            Err(error) => (
+                partial,
+                Ended::WriteError {
+                    problem: chain(&error),
+                },
+            ),
         };
-        Ok(EpisodeReport { path, duration_s, bytes, ledger, clocks, ended })
+        Ok(EpisodeReport {
+            path,
+            duration_s,
+            bytes,
+            ledger,
+            clocks,
+            ended,
+        })
     }
 
     fn publish(&self, open: Option<&Open>, ended: bool) {
         let now = HostTime::now();
-        let streams = self.streams.iter().map(|stream| stream.status(now)).collect();
+        let streams = self
+            .streams
+            .iter()
+            .map(|stream| stream.status(now))
+            .collect();
         let mut status = self.shared.status();
         status.streams = streams;
         status.state = match open {
@@ -381,8 +441,9 @@ impl WriterThread {
             None => RecorderState::Idle,
         };
         status.episode = open.map(|open| open.path.clone());
-        status.elapsed_s =
-            open.map_or(0.0, |open| (self.anchor.to_session(now) - open.start).secs_f64());
+        status.elapsed_s = open.map_or(0.0, |open| {
+            (self.anchor.to_session(now) - open.start).secs_f64()
+        });
         status.bytes = open.map_or(0, |open| open.writer.bytes());
         if let Some(open) = open {
             status.free_bytes = free_bytes(&open.path);
@@ -392,7 +453,10 @@ impl WriterThread {
 
 fn write_health(streams: &[Stream], open: &mut Open, time: SessionTime, now: HostTime) {
     let streams = streams.iter().map(|stream| stream.health(now)).collect();
-    let message = Health { timestamp_ns: time.nanos(), streams };
+    let message = Health {
+        timestamp_ns: time.nanos(),
+        streams,
+    };
     open.writer.write(open.health, 0, time, time, &message);
 }
 
@@ -414,13 +478,25 @@ fn mounts(rig: &Rig, now: SessionTime) -> Vec<FrameTransform> {
         .iter()
         .map(|mount| {
             let parent_from_child = mount.parent_from_child();
-            let (p, q) = (parent_from_child.translation.vector, parent_from_child.rotation.coords);
+            let (p, q) = (
+                parent_from_child.translation.vector,
+                parent_from_child.rotation.coords,
+            );
             FrameTransform {
                 timestamp: Some(timestamp(now)),
                 parent_frame_id: mount.parent.clone(),
                 child_frame_id: mount.child.clone(),
-                translation: Some(Vector3 { x: p.x, y: p.y, z: p.z }),
-                rotation: Some(Quaternion { x: q.x, y: q.y, z: q.z, w: q.w }),
+                translation: Some(Vector3 {
+                    x: p.x,
+                    y: p.y,
+                    z: p.z,
+                }),
+                rotation: Some(Quaternion {
+                    x: q.x,
+                    y: q.y,
+                    z: q.z,
+                    w: q.w,
+                }),
             }
         })
         .collect()

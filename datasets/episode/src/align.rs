@@ -51,8 +51,14 @@ impl Interpolate for [f64; 3] {
 
 impl Interpolate for Isometry3<f64> {
     fn between(a: &Self, b: &Self, t: f64) -> Self {
-        let rotation = a.rotation.try_slerp(&b.rotation, t, 1e-9).unwrap_or(b.rotation);
-        Self::from_parts(Translation3::from(a.translation.vector.lerp(&b.translation.vector, t)), rotation)
+        let rotation = a
+            .rotation
+            .try_slerp(&b.rotation, t, 1e-9)
+            .unwrap_or(b.rotation);
+        Self::from_parts(
+            Translation3::from(a.translation.vector.lerp(&b.translation.vector, t)),
+            rotation,
+        )
     }
 }
 
@@ -122,7 +128,10 @@ impl ImageTrack {
     /// Nearest image, ties earlier; `None` beyond `limit`.
     pub fn nearest(&self, time: SessionTime, limit: Delta) -> Option<ImageChoice> {
         let right = self.times.partition_point(|&t| t < time);
-        let candidates = [right.checked_sub(1), (right < self.times.len()).then_some(right)];
+        let candidates = [
+            right.checked_sub(1),
+            (right < self.times.len()).then_some(right),
+        ];
         let index = candidates
             .into_iter()
             .flatten()
@@ -204,7 +213,12 @@ struct Times {
 }
 
 /// Capture time of each stamp: whole-episode fit − latency.
-fn capture_times(episode: &Episode, calibration: Option<&Calibration>, stream: &str, stamps: &[&Stamp]) -> Times {
+fn capture_times(
+    episode: &Episode,
+    calibration: Option<&Calibration>,
+    stream: &str,
+    stamps: &[&Stamp],
+) -> Times {
     let anchor = &episode.info.anchor;
     let latency = calibration
         .and_then(|calibration| calibration.latency.get(stream))
@@ -240,7 +254,11 @@ fn capture_times(episode: &Episode, calibration: Option<&Calibration>, stream: &
             .iter()
             .map(|stamp| {
                 let device = stamp.sent_time().expect("checked above");
-                (device, stamp.host_time(), stamp.suspect & suspect::TICKS == 0)
+                (
+                    device,
+                    stamp.host_time(),
+                    stamp.suspect & suspect::TICKS == 0,
+                )
             })
             .collect();
         let segments = fit_recording(clock.model, &anchors, &samples);
@@ -257,7 +275,11 @@ fn capture_times(episode: &Episode, calibration: Option<&Calibration>, stream: &
                     anchor.to_session(segments[at].fit.to_host(device)) - latency
                 })
                 .collect();
-            let fit = &segments.iter().max_by_key(|s| s.fit.samples).expect("not empty").fit;
+            let fit = &segments
+                .iter()
+                .max_by_key(|s| s.fit.samples)
+                .expect("not empty")
+                .fit;
             report.timing = TimingMethod::DeviceClock;
             report.clock_segments = segments.len() as u64;
             report.skew_ppm = fit.skew_ppm;
@@ -267,7 +289,9 @@ fn capture_times(episode: &Episode, calibration: Option<&Calibration>, stream: &
         }
     }
     let device = episode.rig.device(stream);
-    let delay = device.map_or(Delta::ZERO, |device| Delta::from_secs_f64(device.min_delay_s));
+    let delay = device.map_or(Delta::ZERO, |device| {
+        Delta::from_secs_f64(device.min_delay_s)
+    });
     if let Some(mode) = device.and_then(|device| device.camera.as_ref()) {
         let arrivals: Vec<_> = stamps.iter().map(|stamp| stamp.host_time()).collect();
         let period = Delta::from_secs_f64(1.0 / mode.fps);
@@ -276,20 +300,32 @@ fn capture_times(episode: &Episode, calibration: Option<&Calibration>, stream: &
             report.skew_ppm = fit.skew_ppm;
             report.residual_p95_s = Delta::from_nanos(fit.residual_p95_ns).secs_f64();
             report.bound_s = Delta::from_nanos(fit.bound_ns).secs_f64();
-            let capture = numbers.iter().map(|&n| anchor.to_session(fit.to_host(n)) - latency);
-            return Times { capture: capture.collect(), report };
+            let capture = numbers
+                .iter()
+                .map(|&n| anchor.to_session(fit.to_host(n)) - latency);
+            return Times {
+                capture: capture.collect(),
+                report,
+            };
         }
     }
     let capture: Vec<_> = stamps
         .iter()
         .map(|stamp| anchor.to_session(stamp.host_time()) - delay - latency)
         .collect();
-    let mut intervals: Vec<i64> = capture.windows(2).map(|pair| (pair[1] - pair[0]).nanos()).collect();
+    let mut intervals: Vec<i64> = capture
+        .windows(2)
+        .map(|pair| (pair[1] - pair[0]).nanos())
+        .collect();
     intervals.sort_unstable();
     if let Some(&median) = intervals.get(intervals.len() / 2) {
-        let mut off: Vec<i64> = intervals.iter().map(|interval| (interval - median).abs()).collect();
+        let mut off: Vec<i64> = intervals
+            .iter()
+            .map(|interval| (interval - median).abs())
+            .collect();
         off.sort_unstable();
-        report.bound_s = Delta::from_nanos(off[(off.len() * 95 / 100).min(off.len() - 1)]).secs_f64();
+        report.bound_s =
+            Delta::from_nanos(off[(off.len() * 95 / 100).min(off.len() - 1)]).secs_f64();
         report.residual_p95_s = report.bound_s;
     }
     Times { capture, report }
@@ -305,20 +341,37 @@ pub fn stamped(
     calibration: Option<&Calibration>,
     topic: &str,
 ) -> Result<Vec<(Stamp, SessionTime)>, EpisodeError> {
-    fn stamps<M: crate::schema::Record>(file: &crate::read::EpisodeFile, topic: &str) -> Result<Vec<Stamp>, EpisodeError> {
-        Ok(file.read::<M>(topic)?.iter().filter_map(|(_, message)| message.stamp().cloned()).collect())
+    fn stamps<M: crate::schema::Record>(
+        file: &crate::read::EpisodeFile,
+        topic: &str,
+    ) -> Result<Vec<Stamp>, EpisodeError> {
+        Ok(file
+            .read::<M>(topic)?
+            .iter()
+            .filter_map(|(_, message)| message.stamp().cloned())
+            .collect())
     }
     let file = &episode.file;
     let stamps = match StreamKind::of(topic) {
         Some(StreamKind::Encoders { .. }) => stamps::<Encoders>(file, topic)?,
         Some(StreamKind::Force { .. }) => stamps::<Force>(file, topic)?,
-        Some(StreamKind::Tracker { name }) => stamps::<Tracking>(file, &format!("/tracker/{name}/status"))?,
+        Some(StreamKind::Tracker { name }) => {
+            stamps::<Tracking>(file, &format!("/tracker/{name}/status"))?
+        }
         Some(StreamKind::Camera { .. }) => stamps::<Timing>(file, &timing_topic(topic))?,
         None => {
-            return Err(EpisodeError::content(format!("`{topic}` is no stream of a device"), file.path()));
+            return Err(EpisodeError::content(
+                format!("`{topic}` is no stream of a device"),
+                file.path(),
+            ));
         }
     };
-    let times = capture_times(episode, calibration, topic, &stamps.iter().collect::<Vec<_>>());
+    let times = capture_times(
+        episode,
+        calibration,
+        topic,
+        &stamps.iter().collect::<Vec<_>>(),
+    );
     Ok(stamps.into_iter().zip(times.capture).collect())
 }
 
@@ -342,7 +395,11 @@ impl Timeline {
     ///
     /// # Errors
     /// The file is damaged, or a stream lacks what it needs.
-    pub fn of(episode: &Episode, calibration: Option<&Calibration>, max_gap: Delta) -> Result<Self, EpisodeError> {
+    pub fn of(
+        episode: &Episode,
+        calibration: Option<&Calibration>,
+        max_gap: Delta,
+    ) -> Result<Self, EpisodeError> {
         let mut timeline = Self {
             joints: BTreeMap::new(),
             force: BTreeMap::new(),
@@ -353,12 +410,20 @@ impl Timeline {
             max_gap,
         };
         for topic in episode.file.topics().keys() {
-            let Some(kind) = StreamKind::of(topic) else { continue };
+            let Some(kind) = StreamKind::of(topic) else {
+                continue;
+            };
             match kind {
-                StreamKind::Encoders { side } => timeline.encoders(episode, calibration, topic, side)?,
+                StreamKind::Encoders { side } => {
+                    timeline.encoders(episode, calibration, topic, side)?
+                }
                 StreamKind::Force { .. } => timeline.force(episode, calibration, topic)?,
-                StreamKind::Tracker { name } => timeline.tracker(episode, calibration, topic, name)?,
-                StreamKind::Camera { name } => timeline.camera(episode, calibration, topic, name)?,
+                StreamKind::Tracker { name } => {
+                    timeline.tracker(episode, calibration, topic, name)?
+                }
+                StreamKind::Camera { name } => {
+                    timeline.camera(episode, calibration, topic, name)?
+                }
             }
         }
         Ok(timeline)
@@ -371,10 +436,17 @@ impl Timeline {
         topic: &str,
         side: String,
     ) -> Result<(), EpisodeError> {
-        let messages: Vec<Encoders> =
-            episode.file.read(topic)?.into_iter().map(|(_, message)| message).collect();
+        let messages: Vec<Encoders> = episode
+            .file
+            .read(topic)?
+            .into_iter()
+            .map(|(_, message)| message)
+            .collect();
         let stamps = stamps_of(&messages, |m| m.stamp.as_ref(), topic, episode)?;
-        let Times { capture, mut report } = capture_times(episode, calibration, topic, &stamps);
+        let Times {
+            capture,
+            mut report,
+        } = capture_times(episode, calibration, topic, &stamps);
         let channels = messages.first().map_or(0, |m| m.counts.len());
         let offsets = scan_offsets(episode, topic, channels);
         let maps = calibration.and_then(|calibration| calibration.joints.get(&side));
@@ -382,14 +454,20 @@ impl Timeline {
         let mut joints = JointTracks {
             names: match maps {
                 Some(maps) => maps.joint.iter().map(|joint| joint.name.clone()).collect(),
-                None => (0..channels).map(|channel| format!("channel_{channel}")).collect(),
+                None => (0..channels)
+                    .map(|channel| format!("channel_{channel}"))
+                    .collect(),
             },
             tracks: vec![Track::default(); count],
             rows: Vec::new(),
             calibrated: maps.is_some(),
         };
         let middle = Delta::from_secs_f64(
-            offsets.iter().copied().fold(0.0, f64::min).midpoint(offsets.iter().copied().fold(0.0, f64::max)),
+            offsets
+                .iter()
+                .copied()
+                .fold(0.0, f64::min)
+                .midpoint(offsets.iter().copied().fold(0.0, f64::max)),
         );
         for (message, &time) in messages.iter().zip(&capture) {
             let stamp = message.stamp.as_ref().expect("checked above");
@@ -397,7 +475,11 @@ impl Timeline {
                 report.suspect += 1;
                 continue;
             }
-            if joints.rows.last().is_some_and(|&last| time + middle <= last) {
+            if joints
+                .rows
+                .last()
+                .is_some_and(|&last| time + middle <= last)
+            {
                 report.out_of_order += 1;
                 continue;
             }
@@ -415,7 +497,9 @@ impl Timeline {
                         episode.file.path(),
                     ));
                 };
-                let Some(sensor) = sensor_angle_rad(counts, message.reference) else { continue };
+                let Some(sensor) = sensor_angle_rad(counts, message.reference) else {
+                    continue;
+                };
                 let value = match map {
                     Some(map) => {
                         let mapped = map.apply(sensor);
@@ -439,11 +523,23 @@ impl Timeline {
         Ok(())
     }
 
-    fn force(&mut self, episode: &Episode, calibration: Option<&Calibration>, topic: &str) -> Result<(), EpisodeError> {
-        let messages: Vec<Force> =
-            episode.file.read(topic)?.into_iter().map(|(_, message)| message).collect();
+    fn force(
+        &mut self,
+        episode: &Episode,
+        calibration: Option<&Calibration>,
+        topic: &str,
+    ) -> Result<(), EpisodeError> {
+        let messages: Vec<Force> = episode
+            .file
+            .read(topic)?
+            .into_iter()
+            .map(|(_, message)| message)
+            .collect();
         let stamps = stamps_of(&messages, |m| m.stamp.as_ref(), topic, episode)?;
-        let Times { capture, mut report } = capture_times(episode, calibration, topic, &stamps);
+        let Times {
+            capture,
+            mut report,
+        } = capture_times(episode, calibration, topic, &stamps);
         let mut track = Track::default();
         for ((message, stamp), &time) in messages.iter().zip(&stamps).zip(&capture) {
             if stamp.suspect != 0 {
@@ -473,11 +569,19 @@ impl Timeline {
             .map(|(_, message)| message)
             .collect();
         let stamps = stamps_of(&states, |m| m.stamp.as_ref(), topic, episode)?;
-        let Times { capture, mut report } = capture_times(episode, calibration, topic, &stamps);
+        let Times {
+            capture,
+            mut report,
+        } = capture_times(episode, calibration, topic, &stamps);
         let mut track = Track::default();
         for (((_, pose), state), &time) in poses.iter().zip(&states).zip(&capture) {
             let stamp = state.stamp.as_ref().expect("checked above");
-            let Some(pose) = pose.pose.as_ref().and_then(isometry_of).filter(|_| state.valid) else {
+            let Some(pose) = pose
+                .pose
+                .as_ref()
+                .and_then(isometry_of)
+                .filter(|_| state.valid)
+            else {
                 report.invalid += 1;
                 continue;
             };
@@ -512,17 +616,34 @@ impl Timeline {
         let stamps = stamps_of(&messages, |m| m.stamp.as_ref(), topic, episode)?;
         if stamps.len() != index.len() {
             return Err(EpisodeError::content(
-                format!("`{topic}` has {} images and {} timings, expected as many", index.len(), stamps.len()),
+                format!(
+                    "`{topic}` has {} images and {} timings, expected as many",
+                    index.len(),
+                    stamps.len()
+                ),
                 episode.file.path(),
             ));
         }
-        let Times { capture, mut report } = capture_times(episode, calibration, topic, &stamps);
+        let Times {
+            capture,
+            mut report,
+        } = capture_times(episode, calibration, topic, &stamps);
         let period = Delta::from_secs_f64(
-            3.0 / episode.rig.device(topic).and_then(|d| d.camera.as_ref()).map_or(30.0, |mode| mode.fps),
+            3.0 / episode
+                .rig
+                .device(topic)
+                .and_then(|d| d.camera.as_ref())
+                .map_or(30.0, |mode| mode.fps),
         );
         report.finish(&capture, period);
         self.report.insert(topic.to_owned(), report);
-        self.images.insert(name, ImageTrack { times: capture, index });
+        self.images.insert(
+            name,
+            ImageTrack {
+                times: capture,
+                index,
+            },
+        );
         Ok(())
     }
 }
@@ -551,7 +672,11 @@ fn scan_offsets(episode: &Episode, topic: &str, channels: usize) -> Vec<f64> {
     let mut offsets: Vec<f64> = episode
         .file
         .channel_metadata(topic, "scan_offsets_s")
-        .map(|text| text.split(',').filter_map(|offset| offset.trim().parse().ok()).collect())
+        .map(|text| {
+            text.split(',')
+                .filter_map(|offset| offset.trim().parse().ok())
+                .collect()
+        })
         .unwrap_or_default();
     offsets.resize(channels, 0.0);
     offsets
@@ -561,7 +686,8 @@ fn scan_offsets(episode: &Episode, topic: &str, channels: usize) -> Vec<f64> {
 fn isometry_of(pose: &crate::schema::Pose) -> Option<Isometry3<f64>> {
     let (p, q) = (pose.position.as_ref()?, pose.orientation.as_ref()?);
     let rotation = Quaternion::new(q.w, q.x, q.y, q.z);
-    let sane = [p.x, p.y, p.z].iter().all(|v| v.is_finite()) && (0.9..1.1).contains(&rotation.norm());
+    let sane =
+        [p.x, p.y, p.z].iter().all(|v| v.is_finite()) && (0.9..1.1).contains(&rotation.norm());
     sane.then(|| {
         Isometry3::from_parts(
             Translation3::new(p.x, p.y, p.z),
@@ -600,14 +726,24 @@ impl Timeline {
     /// # Errors
     /// A camera that the episode does not have; the message lists those it has.
     pub fn grid(&self, grid: &Grid) -> Result<Vec<SessionTime>, String> {
-        let Some((start, stop)) = self.covered() else { return Ok(Vec::new()) };
+        let Some((start, stop)) = self.covered() else {
+            return Ok(Vec::new());
+        };
         match grid {
             Grid::Camera(name) => {
                 let track = self.images.get(name).ok_or_else(|| {
                     let known: Vec<_> = self.images.keys().map(String::as_str).collect();
-                    format!("unknown camera `{name}`, expected one of: {}", known.join(", "))
+                    format!(
+                        "unknown camera `{name}`, expected one of: {}",
+                        known.join(", ")
+                    )
                 })?;
-                Ok(track.times.iter().copied().filter(|&t| t >= start && t <= stop).collect())
+                Ok(track
+                    .times
+                    .iter()
+                    .copied()
+                    .filter(|&t| t >= start && t <= stop)
+                    .collect())
             }
             Grid::Rate(fps) => {
                 let steps = ((stop - start).secs_f64() * f64::from(*fps)).floor() as i64;
@@ -627,7 +763,10 @@ mod tests {
 
     fn track(times_ms: &[i64]) -> Track<f64> {
         Track {
-            times: times_ms.iter().map(|ms| SessionTime::from_nanos(ms * 1_000_000)).collect(),
+            times: times_ms
+                .iter()
+                .map(|ms| SessionTime::from_nanos(ms * 1_000_000))
+                .collect(),
             values: times_ms.iter().map(|&ms| ms as f64).collect(),
         }
     }

@@ -94,7 +94,10 @@ pub struct MappedAngle {
 impl JointMap {
     /// Joint angle of a sensor angle [rad] on the circle.
     pub fn apply(&self, sensor_rad: f64) -> MappedAngle {
-        let (first, last) = (self.sensor_rad[0], self.sensor_rad[self.sensor_rad.len() - 1]);
+        let (first, last) = (
+            self.sensor_rad[0],
+            self.sensor_rad[self.sensor_rad.len() - 1],
+        );
         // The turn of the circle that lies nearest to the middle of the span.
         let middle = (first + last) / 2.0;
         let x = sensor_rad - TAU * ((sensor_rad - middle) / TAU).round();
@@ -110,7 +113,10 @@ impl JointMap {
             + h * d0 * t * (1.0 - t) * (1.0 - t)
             + y1 * t * t * (3.0 - 2.0 * t)
             - h * d1 * t * t * (1.0 - t);
-        MappedAngle { joint_rad, outside: (x - clamped).abs() > OUTSIDE_RAD }
+        MappedAngle {
+            joint_rad,
+            outside: (x - clamped).abs() > OUTSIDE_RAD,
+        }
     }
 
     /// Slope at a knot: weighted harmonic mean of its neighbours' secants,
@@ -157,15 +163,25 @@ impl JointMap {
         }
         let increasing = |values: &[f64]| values.windows(2).all(|pair| pair[0] < pair[1]);
         let decreasing = |values: &[f64]| values.windows(2).all(|pair| pair[0] > pair[1]);
-        let finite = self.sensor_rad.iter().chain(&self.joint_rad).all(|value| value.is_finite());
+        let finite = self
+            .sensor_rad
+            .iter()
+            .chain(&self.joint_rad)
+            .all(|value| value.is_finite());
         if !finite || !increasing(&self.sensor_rad) {
-            return Err(format!("sensor_rad of joint `{name}` must be finite and strictly increasing"));
+            return Err(format!(
+                "sensor_rad of joint `{name}` must be finite and strictly increasing"
+            ));
         }
         if !(increasing(&self.joint_rad) || decreasing(&self.joint_rad)) {
-            return Err(format!("joint_rad of joint `{name}` must be strictly monotone"));
+            return Err(format!(
+                "joint_rad of joint `{name}` must be strictly monotone"
+            ));
         }
         if self.sensor_rad[self.sensor_rad.len() - 1] - self.sensor_rad[0] > TAU {
-            return Err(format!("sensor_rad of joint `{name}` spans more than one turn"));
+            return Err(format!(
+                "sensor_rad of joint `{name}` spans more than one turn"
+            ));
         }
         Ok(())
     }
@@ -174,7 +190,10 @@ impl JointMap {
 impl Calibration {
     /// An empty one.
     pub fn new() -> Self {
-        Self { format: 1, ..Self::default() }
+        Self {
+            format: 1,
+            ..Self::default()
+        }
     }
 
     /// Reads and checks a file.
@@ -193,11 +212,13 @@ impl Calibration {
     /// As there.
     pub fn parse(text: &str, path: &Path) -> Result<Self, EpisodeError> {
         let calibration: Self = parse_toml("calibration", text, path)?;
-        calibration.check().map_err(|problem| EpisodeError::Config {
-            what: "calibration",
-            problem,
-            path: path.to_owned(),
-        })?;
+        calibration
+            .check()
+            .map_err(|problem| EpisodeError::Config {
+                what: "calibration",
+                problem,
+                path: path.to_owned(),
+            })?;
         Ok(calibration)
     }
 
@@ -301,7 +322,13 @@ mod tests {
     #[test]
     fn beyond_the_span_the_end_is_given_and_said() {
         let map = map(vec![0.1, 0.8, 1.5], vec![0.0, 0.6, 1.9]);
-        assert_eq!(map.apply(1.6), MappedAngle { joint_rad: 1.9, outside: true });
+        assert_eq!(
+            map.apply(1.6),
+            MappedAngle {
+                joint_rad: 1.9,
+                outside: true
+            }
+        );
         assert!(!map.apply(1.4).outside);
     }
 }

@@ -114,7 +114,10 @@ impl Envelope {
     }
 
     fn relative(&self, device: DeviceTime, host: HostTime) -> (i64, i64) {
-        (device.nanos() - self.origin.0, host.nanos() - device.nanos() - self.origin.1)
+        (
+            device.nanos() - self.origin.0,
+            host.nanos() - device.nanos() - self.origin.1,
+        )
     }
 
     fn push(&mut self, device: DeviceTime, host: HostTime) {
@@ -166,12 +169,19 @@ impl Envelope {
     /// Slope and value at `x` of the supporting edge.
     fn line(&self) -> (f64, i64, i64) {
         let span = self.last_x - self.hull[0].0;
-        let lowest = self.hull.iter().min_by_key(|vertex| vertex.1).expect("never empty");
+        let lowest = self
+            .hull
+            .iter()
+            .min_by_key(|vertex| vertex.1)
+            .expect("never empty");
         if span < MIN_SKEW_SPAN.nanos() || self.hull.len() < 2 {
             return (0.0, lowest.0, lowest.1);
         }
         let mean = (self.sum_x / self.count as f64) as i64;
-        let right = self.hull.partition_point(|vertex| vertex.0 < mean).clamp(1, self.hull.len() - 1);
+        let right = self
+            .hull
+            .partition_point(|vertex| vertex.0 < mean)
+            .clamp(1, self.hull.len() - 1);
         let (a, b) = (self.hull[right - 1], self.hull[right]);
         let slope = ((b.1 - a.1) as f64 / (b.0 - a.0) as f64).clamp(-MAX_SKEW, MAX_SKEW);
         (slope, a.0, a.1)
@@ -274,13 +284,18 @@ impl ClockEstimator {
     /// Hull vertices as (device time, host time) pairs: a short episode is
     /// fitted together with those of the time before its start.
     pub fn anchors(&self) -> Vec<(DeviceTime, HostTime)> {
-        let Some(envelope) = &self.envelope else { return Vec::new() };
+        let Some(envelope) = &self.envelope else {
+            return Vec::new();
+        };
         envelope
             .hull
             .iter()
             .map(|&(x, y)| {
                 let device = envelope.origin.0 + x;
-                (DeviceTime::from_nanos(device), HostTime::from_nanos(device + envelope.origin.1 + y))
+                (
+                    DeviceTime::from_nanos(device),
+                    HostTime::from_nanos(device + envelope.origin.1 + y),
+                )
             })
             .collect()
     }
@@ -290,7 +305,10 @@ fn fit_of(envelope: &Envelope, model: ClockModel, residuals: &mut [i64]) -> Cloc
     let (slope, x, y) = envelope.line();
     residuals.sort_unstable();
     let quantile = |q: f64| {
-        residuals.get(((residuals.len() as f64 - 1.0) * q).round() as usize).copied().unwrap_or(0)
+        residuals
+            .get(((residuals.len() as f64 - 1.0) * q).round() as usize)
+            .copied()
+            .unwrap_or(0)
     };
     let span_ns = envelope.last_x - envelope.hull[0].0;
     // A stamp rounded down reads up to a tick early, so the envelope passes
@@ -305,7 +323,11 @@ fn fit_of(envelope: &Envelope, model: ClockModel, residuals: &mut [i64]) -> Cloc
         residual_p95_ns: quantile(0.95),
         samples: envelope.count,
         span_ns,
-        state: if span_ns >= MIN_SKEW_SPAN.nanos() { ClockState::Locked } else { ClockState::Acquiring },
+        state: if span_ns >= MIN_SKEW_SPAN.nanos() {
+            ClockState::Locked
+        } else {
+            ClockState::Acquiring
+        },
     }
 }
 
@@ -338,8 +360,9 @@ pub fn fit_recording(
             continue;
         }
         let offset = host.nanos() - device.nanos();
-        let backwards =
-            current.last().is_some_and(|&(last, _)| last - device > JUMP);
+        let backwards = current
+            .last()
+            .is_some_and(|&(last, _)| last - device > JUMP);
         let near = !backwards
             && level.is_none_or(|level| {
                 offset - level > -JUMP.nanos() && offset - level < LATEST.nanos()
@@ -350,7 +373,10 @@ pub fn fit_recording(
             current.push((device, host));
             continue;
         }
-        if !rebel.iter().all(|&(_, d, h)| (h.nanos() - d.nanos() - offset).abs() < JUMP.nanos()) {
+        if !rebel
+            .iter()
+            .all(|&(_, d, h)| (h.nanos() - d.nanos() - offset).abs() < JUMP.nanos())
+        {
             rebel.clear();
         }
         rebel.push((index, device, host));
@@ -377,7 +403,10 @@ pub fn fit_recording(
                     (y - y0 - ((x - x0) as f64 * slope) as i64).max(0)
                 })
                 .collect();
-            ClockSegment { first, fit: fit_of(&envelope, model, &mut residuals) }
+            ClockSegment {
+                first,
+                fit: fit_of(&envelope, model, &mut residuals),
+            }
         })
         .collect()
 }
@@ -426,7 +455,10 @@ mod tests {
         errors[(errors.len() * 95) / 100]
     }
 
-    const MODEL: ClockModel = ClockModel { tick_ns: 1_000_000, min_delay_ns: 700_000 };
+    const MODEL: ClockModel = ClockModel {
+        tick_ns: 1_000_000,
+        min_delay_ns: 700_000,
+    };
 
     #[test]
     fn a_millisecond_clock_is_known_to_better_than_a_millisecond() {
@@ -441,7 +473,11 @@ mod tests {
                 .collect();
             let error = p95(errors);
             assert!(error < 650_000, "p95 {error} ns with seed {seed}");
-            assert!((segments[0].fit.skew_ppm + 40.0).abs() < 25.0, "{}", segments[0].fit.skew_ppm);
+            assert!(
+                (segments[0].fit.skew_ppm + 40.0).abs() < 25.0,
+                "{}",
+                segments[0].fit.skew_ppm
+            );
         }
     }
 
@@ -452,7 +488,10 @@ mod tests {
         points.iter().for_each(|&(d, h, _)| live.push(d, h));
         let fit = live.fit(points.last().expect("points").1).expect("a fit");
         assert_eq!(fit.state, ClockState::Locked);
-        let errors = points.iter().map(|&(d, _, t)| (fit.to_host(d).nanos() - t).abs()).collect();
+        let errors = points
+            .iter()
+            .map(|&(d, _, t)| (fit.to_host(d).nanos() - t).abs())
+            .collect();
         assert!(p95(errors) < 650_000);
     }
 
@@ -473,7 +512,14 @@ mod tests {
     fn one_wild_stamp_does_not_move_the_fit() {
         let mut live = ClockEstimator::new(MODEL, Delta::from_millis(60_000));
         for (index, &(d, h, _)) in cloud(0.0, 10.0, 5).iter().enumerate() {
-            live.push(if index % 100 == 50 { d + Delta::from_millis(16_384) } else { d }, h);
+            live.push(
+                if index % 100 == 50 {
+                    d + Delta::from_millis(16_384)
+                } else {
+                    d
+                },
+                h,
+            );
         }
         assert!(live.gated() > 10);
         assert_eq!(live.jumps(), 0);

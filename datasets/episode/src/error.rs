@@ -61,25 +61,42 @@ impl EpisodeError {
     /// Wraps an input or output error with what was tried on what.
     pub fn io(action: &'static str, path: impl AsRef<Path>) -> impl FnOnce(std::io::Error) -> Self {
         let path = path.as_ref().to_owned();
-        move |source| Self::Io { action, path, source }
+        move |source| Self::Io {
+            action,
+            path,
+            source,
+        }
     }
 
     /// Wraps an error of the MCAP library.
-    pub fn mcap(action: &'static str, path: impl AsRef<Path>) -> impl FnOnce(mcap::McapError) -> Self {
+    pub fn mcap(
+        action: &'static str,
+        path: impl AsRef<Path>,
+    ) -> impl FnOnce(mcap::McapError) -> Self {
         let path = path.as_ref().to_owned();
-        move |source| Self::Mcap { action, path, source }
+        move |source| Self::Mcap {
+            action,
+            path,
+            source,
+        }
     }
 
     /// What the content of a file lacks.
     pub fn content(problem: impl Into<String>, path: impl AsRef<Path>) -> Self {
-        Self::Content { problem: problem.into(), path: path.as_ref().to_owned() }
+        Self::Content {
+            problem: problem.into(),
+            path: path.as_ref().to_owned(),
+        }
     }
 
     /// Whether the disk is full or a quota is reached.
     pub fn is_out_of_space(&self) -> bool {
         let source = match self {
             Self::Io { source, .. } => source,
-            Self::Mcap { source: mcap::McapError::Io(source), .. } => source,
+            Self::Mcap {
+                source: mcap::McapError::Io(source),
+                ..
+            } => source,
             _ => return false,
         };
         matches!(
@@ -111,11 +128,18 @@ pub fn parse_toml<T: serde::de::DeserializeOwned>(
         let place = error.span().map_or(String::new(), |span| {
             let before = &text[..span.start.min(text.len())];
             let line = before.matches('\n').count() + 1;
-            let column = before.rfind('\n').map_or(before.len(), |at| before.len() - at - 1) + 1;
+            let column = before
+                .rfind('\n')
+                .map_or(before.len(), |at| before.len() - at - 1)
+                + 1;
             format!(" at line {line}, column {column}")
         });
         let problem = format!("{}{place}", error.message().replace('\n', ", "));
-        EpisodeError::Config { what, problem, path: path.to_owned() }
+        EpisodeError::Config {
+            what,
+            problem,
+            path: path.to_owned(),
+        }
     })
 }
 

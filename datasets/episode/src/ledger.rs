@@ -51,7 +51,11 @@ impl StreamLedger {
         Self {
             received: health.received,
             written: health.written,
-            losses: health.losses.iter().map(|loss| (loss.kind.clone(), loss.count)).collect(),
+            losses: health
+                .losses
+                .iter()
+                .map(|loss| (loss.kind.clone(), loss.count))
+                .collect(),
             suspect: health.suspect,
             missing: health.missing,
             bytes_discarded: health.bytes_discarded,
@@ -67,7 +71,10 @@ impl StreamLedger {
             losses: self
                 .losses
                 .iter()
-                .map(|(kind, &count)| Loss { kind: kind.clone(), count })
+                .map(|(kind, &count)| Loss {
+                    kind: kind.clone(),
+                    count,
+                })
                 .collect(),
             suspect: self.suspect,
             missing: self.missing,

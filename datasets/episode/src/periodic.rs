@@ -42,8 +42,10 @@ pub(crate) fn fit(
     let step = period.nanos();
     let origin = arrivals[0];
     // In periods since the first arrival.
-    let at: Vec<f64> =
-        arrivals.iter().map(|&a| (a - origin).nanos() as f64 / step as f64).collect();
+    let at: Vec<f64> = arrivals
+        .iter()
+        .map(|&a| (a - origin).nanos() as f64 / step as f64)
+        .collect();
     let mut phase = first_phase(&at);
     let mut window = VecDeque::with_capacity(WINDOW + 1);
     let mut on_time = 0_isize;
@@ -76,10 +78,20 @@ pub(crate) fn fit(
     if on_time < (MIN_ON_TIME * at.len() as f64) as isize {
         return None;
     }
-    let times: Vec<_> = numbers.iter().map(|n| DeviceTime::from_nanos(n * step)).collect();
-    let samples: Vec<_> =
-        times.iter().zip(arrivals).zip(&trusted).map(|((&d, &h), &t)| (d, h, t)).collect();
-    let model = ClockModel { tick_ns: 0, min_delay_ns: min_delay.nanos() };
+    let times: Vec<_> = numbers
+        .iter()
+        .map(|n| DeviceTime::from_nanos(n * step))
+        .collect();
+    let samples: Vec<_> = times
+        .iter()
+        .zip(arrivals)
+        .zip(&trusted)
+        .map(|((&d, &h), &t)| (d, h, t))
+        .collect();
+    let model = ClockModel {
+        tick_ns: 0,
+        min_delay_ns: min_delay.nanos(),
+    };
     let mut segments = fit_recording(model, &[], &samples);
     let segment = segments.pop().filter(|_| segments.is_empty())?;
     let steady = segment.fit.skew_ppm.abs() < PERIOD_TOLERANCE * 1e6;
@@ -93,7 +105,11 @@ fn first_phase(at: &[f64]) -> f64 {
         let behind = |at: f64| (at - phase + EARLY / 2.0).rem_euclid(1.0);
         first.iter().filter(|&&at| behind(at) < ON_TIME).count()
     };
-    let best = first.iter().copied().max_by_key(|&at| follow(at)).unwrap_or(0.0);
+    let best = first
+        .iter()
+        .copied()
+        .max_by_key(|&at| follow(at))
+        .unwrap_or(0.0);
     best - best.floor()
 }
 

@@ -1,9 +1,16 @@
 //! Reading a finished episode.
 
-use std::{collections::BTreeMap, fs::File, path::{Path, PathBuf}};
+use std::{
+    collections::BTreeMap,
+    fs::File,
+    path::{Path, PathBuf},
+};
 
+use mcap::{
+    Summary,
+    records::{ChunkIndex, MessageIndexEntry},
+};
 use memmap2::Mmap;
-use mcap::{Summary, records::{ChunkIndex, MessageIndexEntry}};
 
 use crate::{
     calibration::Calibration,
@@ -65,7 +72,10 @@ impl EpisodeFile {
         // SAFETY: a finished episode is immutable by contract; whoever truncates
         // it under a reader gets SIGBUS, as with any mapped file.
         let map = unsafe { Mmap::map(&file) }.map_err(EpisodeError::io("map", path))?;
-        let damaged = |problem: String| EpisodeError::Damaged { problem, path: path.to_owned() };
+        let damaged = |problem: String| EpisodeError::Damaged {
+            problem,
+            path: path.to_owned(),
+        };
         let summary = Summary::read(&map)
             .map_err(|error| damaged(error.to_string()))?
             .ok_or_else(|| damaged("it has no summary".to_owned()))?;
@@ -75,7 +85,12 @@ impl EpisodeFile {
                 .map_err(|error| damaged(format!("metadata `{}`: {error}", index.name)))?;
             metadata.insert(record.name, record.metadata);
         }
-        Ok(Self { path: path.to_owned(), map, summary, metadata })
+        Ok(Self {
+            path: path.to_owned(),
+            map,
+            summary,
+            metadata,
+        })
     }
 
     /// The file's path.
@@ -95,13 +110,23 @@ impl EpisodeFile {
 
     /// Topics with their schemas and message counts.
     pub fn topics(&self) -> BTreeMap<String, (String, u64)> {
-        let counts = self.summary.stats.as_ref().map(|stats| &stats.channel_message_counts);
+        let counts = self
+            .summary
+            .stats
+            .as_ref()
+            .map(|stats| &stats.channel_message_counts);
         self.summary
             .channels
             .iter()
             .map(|(id, channel)| {
-                let schema = channel.schema.as_ref().map_or(String::new(), |s| s.name.clone());
-                let count = counts.and_then(|counts| counts.get(id)).copied().unwrap_or(0);
+                let schema = channel
+                    .schema
+                    .as_ref()
+                    .map_or(String::new(), |s| s.name.clone());
+                let count = counts
+                    .and_then(|counts| counts.get(id))
+                    .copied()
+                    .unwrap_or(0);
                 (channel.topic.clone(), (schema, count))
             })
             .collect()
@@ -109,17 +134,27 @@ impl EpisodeFile {
 
     /// Metadata of a channel, such as joint names.
     pub fn channel_metadata(&self, topic: &str, key: &str) -> Option<String> {
-        let channel = self.summary.channels.values().find(|channel| channel.topic == topic)?;
+        let channel = self
+            .summary
+            .channels
+            .values()
+            .find(|channel| channel.topic == topic)?;
         channel.metadata.get(key).cloned()
     }
 
     /// A metadata record that holds JSON.
-    pub fn json<T: serde::de::DeserializeOwned>(&self, name: &str) -> Result<Option<T>, EpisodeError> {
+    pub fn json<T: serde::de::DeserializeOwned>(
+        &self,
+        name: &str,
+    ) -> Result<Option<T>, EpisodeError> {
         let Some(text) = self.metadata.get(name).and_then(|map| map.get("json")) else {
             return Ok(None);
         };
         serde_json::from_str(text).map(Some).map_err(|error| {
-            EpisodeError::content(format!("metadata `{name}` cannot be read: {error}"), &self.path)
+            EpisodeError::content(
+                format!("metadata `{name}` cannot be read: {error}"),
+                &self.path,
+            )
         })
     }
 
@@ -135,19 +170,29 @@ impl EpisodeFile {
 
     /// An attached file as text.
     pub fn attachment(&self, name: &str) -> Result<Option<String>, EpisodeError> {
-        let Some(index) = self.summary.attachment_indexes.iter().find(|index| index.name == name)
+        let Some(index) = self
+            .summary
+            .attachment_indexes
+            .iter()
+            .find(|index| index.name == name)
         else {
             return Ok(None);
         };
         let attachment = mcap::read::attachment(&self.map, index)
             .map_err(EpisodeError::mcap("read an attachment of", &self.path))?;
-        String::from_utf8(attachment.data.into_owned()).map(Some).map_err(|_| {
-            EpisodeError::content(format!("attachment `{name}` is not UTF-8 text"), &self.path)
-        })
+        String::from_utf8(attachment.data.into_owned())
+            .map(Some)
+            .map_err(|_| {
+                EpisodeError::content(format!("attachment `{name}` is not UTF-8 text"), &self.path)
+            })
     }
 
     fn channel_id(&self, topic: &str) -> Option<u16> {
-        self.summary.channels.iter().find(|(_, channel)| channel.topic == topic).map(|(&id, _)| id)
+        self.summary
+            .channels
+            .iter()
+            .find(|(_, channel)| channel.topic == topic)
+            .map(|(&id, _)| id)
     }
 
     fn chunks_with(&self, id: u16) -> impl Iterator<Item = &ChunkIndex> {
@@ -163,11 +208,19 @@ impl EpisodeFile {
     /// # Errors
     /// The topic has another schema, a chunk is damaged, a message is not readable.
     pub fn read<M: Record>(&self, topic: &str) -> Result<Vec<(MessageTimes, M)>, EpisodeError> {
-        let Some(id) = self.channel_id(topic) else { return Ok(Vec::new()) };
-        let schema = self.summary.channels[&id].schema.as_ref().map_or("", |s| s.name.as_str());
+        let Some(id) = self.channel_id(topic) else {
+            return Ok(Vec::new());
+        };
+        let schema = self.summary.channels[&id]
+            .schema
+            .as_ref()
+            .map_or("", |s| s.name.as_str());
         if schema != M::SCHEMA {
             return Err(EpisodeError::content(
-                format!("topic `{topic}` has schema `{schema}`, expected `{}`", M::SCHEMA),
+                format!(
+                    "topic `{topic}` has schema `{schema}`, expected `{}`",
+                    M::SCHEMA
+                ),
                 &self.path,
             ));
         }
@@ -189,7 +242,10 @@ impl EpisodeFile {
                 };
                 let decoded = M::decode(&message.data[..]).map_err(|error| {
                     EpisodeError::content(
-                        format!("message {} of `{topic}` cannot be read: {error}", messages.len()),
+                        format!(
+                            "message {} of `{topic}` cannot be read: {error}",
+                            messages.len()
+                        ),
                         &self.path,
                     )
                 })?;
@@ -221,17 +277,28 @@ impl EpisodeFile {
                 }
             }
         }
-        Ok(ImageIndex { topic: topic.to_owned(), entries })
+        Ok(ImageIndex {
+            topic: topic.to_owned(),
+            entries,
+        })
     }
 
     /// One image.
     ///
     /// # Errors
     /// `index` is beyond the last image, or the chunk is damaged.
-    pub fn image(&self, images: &ImageIndex, index: usize) -> Result<CompressedImage, EpisodeError> {
+    pub fn image(
+        &self,
+        images: &ImageIndex,
+        index: usize,
+    ) -> Result<CompressedImage, EpisodeError> {
         let (chunk, entry) = images.entries.get(index).ok_or_else(|| {
             EpisodeError::content(
-                format!("image {index} of `{}` asked for, expected below {}", images.topic, images.len()),
+                format!(
+                    "image {index} of `{}` asked for, expected below {}",
+                    images.topic,
+                    images.len()
+                ),
                 &self.path,
             )
         })?;
@@ -241,7 +308,10 @@ impl EpisodeFile {
             .map_err(EpisodeError::mcap("read an image of", &self.path))?;
         prost::Message::decode(&message.data[..]).map_err(|error| {
             EpisodeError::content(
-                format!("image {index} of `{}` cannot be read: {error}", images.topic),
+                format!(
+                    "image {index} of `{}` cannot be read: {error}",
+                    images.topic
+                ),
                 &self.path,
             )
         })
@@ -273,7 +343,10 @@ impl Episode {
     /// # Errors
     /// The file cannot be read, is not whole, or is no episode of a known format.
     pub fn open(path: &Path) -> Result<Self, EpisodeError> {
-        if path.extension().is_some_and(|extension| extension == "partial") {
+        if path
+            .extension()
+            .is_some_and(|extension| extension == "partial")
+        {
             return Err(EpisodeError::Damaged {
                 problem: "its recording was cut off".to_owned(),
                 path: path.to_owned(),
@@ -314,16 +387,30 @@ impl Episode {
         let ledger: Ledger = file.json("losses")?.unwrap_or_default();
         let recovered: Option<Recovered> = file.json("recovered")?;
         let bounds = file.summary.stats.as_ref().map_or((0, 0), |stats| {
-            (stats.message_start_time as i64, stats.message_end_time as i64)
+            (
+                stats.message_start_time as i64,
+                stats.message_end_time as i64,
+            )
         });
         let nanos = |key: &str| {
-            file.metadata("interval").and_then(|map| map.get(key)).and_then(|text| text.parse().ok())
+            file.metadata("interval")
+                .and_then(|map| map.get(key))
+                .and_then(|text| text.parse().ok())
         };
         let interval = (
             SessionTime::from_nanos(nanos("start_ns").unwrap_or(bounds.0)),
             SessionTime::from_nanos(nanos("stop_ns").unwrap_or(bounds.1)),
         );
-        Ok(Self { file, info, rig, calibration, clocks, ledger, interval, recovered })
+        Ok(Self {
+            file,
+            info,
+            rig,
+            calibration,
+            clocks,
+            ledger,
+            interval,
+            recovered,
+        })
     }
 
     /// Start to stop [s].

@@ -6,7 +6,10 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use mcap::{read::{ChannelAccumulator, ChunkReader, LinearReader, Options}, records::Record as McapRecord};
+use mcap::{
+    read::{ChannelAccumulator, ChunkReader, LinearReader, Options},
+    records::Record as McapRecord,
+};
 use memmap2::Mmap;
 use prost::Message as _;
 use serde::{Deserialize, Serialize};
@@ -53,7 +56,10 @@ pub struct Recovery {
 /// # Errors
 /// The file cannot be read, holds no whole record, or the result cannot be written.
 pub fn recover(partial: &Path) -> Result<Recovery, EpisodeError> {
-    let name = partial.file_name().and_then(|name| name.to_str()).unwrap_or_default();
+    let name = partial
+        .file_name()
+        .and_then(|name| name.to_str())
+        .unwrap_or_default();
     let Some(stem) = name.strip_suffix(".partial") else {
         return Err(EpisodeError::content(
             "not an unfinished episode, expected a name that ends in .mcap.partial",
@@ -68,8 +74,16 @@ pub fn recover(partial: &Path) -> Result<Recovery, EpisodeError> {
         ));
     }
     let file = File::open(partial).map_err(EpisodeError::io("open", partial))?;
-    if file.metadata().map_err(EpisodeError::io("read", partial))?.len() == 0 {
-        return Err(EpisodeError::content("file is empty, nothing to recover; remove", partial));
+    if file
+        .metadata()
+        .map_err(EpisodeError::io("read", partial))?
+        .len()
+        == 0
+    {
+        return Err(EpisodeError::content(
+            "file is empty, nothing to recover; remove",
+            partial,
+        ));
     }
     // SAFETY: no recorder writes to it any more: the session folder is locked by
     // whoever records or recovers.
@@ -88,7 +102,10 @@ pub fn recover(partial: &Path) -> Result<Recovery, EpisodeError> {
     }
     if carry.messages == 0 && carry.metadata == 0 {
         let _ = writer.discard();
-        return Err(EpisodeError::content("no whole record found, nothing to recover", partial));
+        return Err(EpisodeError::content(
+            "no whole record found, nothing to recover",
+            partial,
+        ));
     }
     let original = partial.with_file_name(format!("{stem}.cut"));
     let recovered = Recovered {
@@ -118,7 +135,11 @@ pub fn recover(partial: &Path) -> Result<Recovery, EpisodeError> {
     std::fs::rename(partial, &original).map_err(EpisodeError::io("rename to", &original))?;
     std::fs::rename(&scratch, &path).map_err(EpisodeError::io("rename to", &path))?;
     crate::error::sync_folder_of(&path)?;
-    Ok(Recovery { path, original, recovered })
+    Ok(Recovery {
+        path,
+        original,
+        recovered,
+    })
 }
 
 #[derive(Default)]
@@ -133,7 +154,12 @@ struct Carry {
 }
 
 impl Carry {
-    fn all(&mut self, map: &[u8], writer: &mut EpisodeWriter, path: &Path) -> Result<(), EpisodeError> {
+    fn all(
+        &mut self,
+        map: &[u8],
+        writer: &mut EpisodeWriter,
+        path: &Path,
+    ) -> Result<(), EpisodeError> {
         let reader = LinearReader::new_with_options(map, Options::IgnoreEndMagic.into())
             .map_err(EpisodeError::mcap("read", path))?;
         let mut channels = ChannelAccumulator::default();
@@ -161,7 +187,9 @@ impl Carry {
                     self.metadata += 1;
                 }
                 McapRecord::Chunk { header, data } => {
-                    let Ok(records) = ChunkReader::new(header, &data) else { break };
+                    let Ok(records) = ChunkReader::new(header, &data) else {
+                        break;
+                    };
                     for record in records {
                         match record {
                             Ok(McapRecord::Schema { header, data }) => {
@@ -172,7 +200,9 @@ impl Carry {
                                 let _ = channels.add_channel(channel);
                             }
                             Ok(McapRecord::Message { header, data }) => {
-                                let Some(channel) = channels.get(header.channel_id) else { continue };
+                                let Some(channel) = channels.get(header.channel_id) else {
+                                    continue;
+                                };
                                 let id = match ids.get(&header.channel_id) {
                                     Some(&id) => id,
                                     None => {
@@ -203,7 +233,12 @@ impl Carry {
         Ok(())
     }
 
-    fn note(&mut self, channel: &mcap::Channel<'_>, header: &mcap::records::MessageHeader, data: &[u8]) {
+    fn note(
+        &mut self,
+        channel: &mcap::Channel<'_>,
+        header: &mcap::records::MessageHeader,
+        data: &[u8],
+    ) {
         self.messages += 1;
         *self.by_topic.entry(channel.topic.clone()).or_default() += 1;
         self.end_ns = self.end_ns.max(header.log_time as i64);
@@ -213,11 +248,15 @@ impl Carry {
         {
             self.start_ns = Some(event.timestamp_ns);
         }
-        if channel.schema.as_ref().is_some_and(|schema| schema.name == Health::SCHEMA)
+        if channel
+            .schema
+            .as_ref()
+            .is_some_and(|schema| schema.name == Health::SCHEMA)
             && let Ok(health) = Health::decode(data)
         {
             for stream in &health.streams {
-                self.ledger.insert(stream.stream.clone(), StreamLedger::of_health(stream));
+                self.ledger
+                    .insert(stream.stream.clone(), StreamLedger::of_health(stream));
             }
         }
     }
@@ -228,11 +267,13 @@ fn whole_records(map: &[u8]) -> usize {
     let mut at = mcap::MAGIC.len();
     while let Some(head) = map.get(at..at + 9) {
         let length = u64::from_le_bytes(head[1..9].try_into().expect("eight bytes"));
-        match at.checked_add(9).and_then(|body| body.checked_add(usize::try_from(length).ok()?)) {
+        match at
+            .checked_add(9)
+            .and_then(|body| body.checked_add(usize::try_from(length).ok()?))
+        {
             Some(end) if end <= map.len() => at = end,
             _ => break,
         }
     }
     at
 }
-

@@ -138,15 +138,18 @@ impl StreamKind {
         let side = |side: &str| matches!(side, "left" | "right").then(|| side.to_owned());
         let name = |name: &str| {
             let legal = !name.is_empty()
-                && name.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_' || b == b'-');
+                && name
+                    .bytes()
+                    .all(|b| b.is_ascii_alphanumeric() || b == b'_' || b == b'-');
             legal.then(|| name.to_owned())
         };
         let parts: Vec<&str> = topic.strip_prefix('/')?.split('/').collect();
         match parts[..] {
             ["exo", s, "encoders"] => Some(Self::Encoders { side: side(s)? }),
-            ["exo", s, "force", f] if FINGERS.contains(&f) => {
-                Some(Self::Force { side: side(s)?, finger: f.to_owned() })
-            }
+            ["exo", s, "force", f] if FINGERS.contains(&f) => Some(Self::Force {
+                side: side(s)?,
+                finger: f.to_owned(),
+            }),
             ["tracker", n, "pose"] => Some(Self::Tracker { name: name(n)? }),
             ["camera", n, "image"] => Some(Self::Camera { name: name(n)? }),
             _ => None,
@@ -212,7 +215,8 @@ impl Rig {
                     ));
                 }
                 (StreamKind::Camera { .. }, Some(mode)) => {
-                    let sane = mode.width > 0 && mode.height > 0 && (0.1..=1000.0).contains(&mode.fps);
+                    let sane =
+                        mode.width > 0 && mode.height > 0 && (0.1..=1000.0).contains(&mode.fps);
                     if !sane {
                         return Err(format!(
                             "camera `{stream}` has mode {}x{} at {}, expected a size above 0 \
@@ -222,14 +226,22 @@ impl Rig {
                     }
                 }
                 (_, Some(_)) => {
-                    return Err(format!("`{stream}` is no camera, but has a camera mode; remove it"));
+                    return Err(format!(
+                        "`{stream}` is no camera, but has a camera mode; remove it"
+                    ));
                 }
                 (_, None) => {}
             }
         }
         for mount in &self.mount {
-            let norm = mount.rotation_xyzw.iter().map(|v| v * v).sum::<f64>().sqrt();
-            if !((0.99..1.01).contains(&norm) && mount.translation_m.iter().all(|v| v.is_finite())) {
+            let norm = mount
+                .rotation_xyzw
+                .iter()
+                .map(|v| v * v)
+                .sum::<f64>()
+                .sqrt();
+            if !((0.99..1.01).contains(&norm) && mount.translation_m.iter().all(|v| v.is_finite()))
+            {
                 return Err(format!(
                     "mount {} from {} has a quaternion of length {norm:.4}, expected 1, \
                      and a finite translation",
@@ -281,21 +293,34 @@ address = "/dev/ttyACM0"
     #[test]
     fn a_misspelt_key_is_refused_with_line_and_known_keys() {
         let text = GOOD.replace("address", "adress");
-        let error = Rig::parse(&text, Path::new("rig.toml")).expect_err("misspelt").to_string();
-        assert!(error.contains("adress") && error.contains("line 8"), "{error}");
+        let error = Rig::parse(&text, Path::new("rig.toml"))
+            .expect_err("misspelt")
+            .to_string();
+        assert!(
+            error.contains("adress") && error.contains("line 8"),
+            "{error}"
+        );
         assert!(error.contains("`address`"), "{error}");
     }
 
     #[test]
     fn a_stream_that_no_device_can_feed_is_refused() {
         let text = GOOD.replace("/exo/right/encoders", "/exo/middle/encoders");
-        let error = Rig::parse(&text, Path::new("rig.toml")).expect_err("no such side").to_string();
-        assert!(error.contains("/exo/middle/encoders") && error.contains("/exo/<left|right>"), "{error}");
+        let error = Rig::parse(&text, Path::new("rig.toml"))
+            .expect_err("no such side")
+            .to_string();
+        assert!(
+            error.contains("/exo/middle/encoders") && error.contains("/exo/<left|right>"),
+            "{error}"
+        );
     }
 
     #[test]
     fn what_is_written_reads_back_the_same() {
         let rig = Rig::parse(GOOD, Path::new("rig.toml")).expect("good");
-        assert_eq!(Rig::parse(&rig.to_toml(), Path::new("again")).expect("again"), rig);
+        assert_eq!(
+            Rig::parse(&rig.to_toml(), Path::new("again")).expect("again"),
+            rig
+        );
     }
 }

@@ -8,7 +8,10 @@ use prost::Message;
 
 use crate::time::{DeviceTime, HostTime, SessionTime};
 
-#[allow(missing_docs, reason = "generated; the documentation is in proto/dexumi.proto")]
+#[allow(
+    missing_docs,
+    reason = "generated; the documentation is in proto/dexumi.proto"
+)]
 mod generated {
     include!(concat!(env!("OUT_DIR"), "/dexumi.rs"));
 }
@@ -94,7 +97,10 @@ pub fn timing_topic(stream: &str) -> String {
 /// Foxglove's timestamp of a session time.
 pub fn timestamp(time: SessionTime) -> Timestamp {
     let nanos = time.nanos().max(0);
-    Timestamp::new((nanos / 1_000_000_000) as u32, (nanos % 1_000_000_000) as u32)
+    Timestamp::new(
+        (nanos / 1_000_000_000) as u32,
+        (nanos % 1_000_000_000) as u32,
+    )
 }
 
 impl Stamp {
@@ -110,7 +116,9 @@ impl Stamp {
 
     /// Time of sending on the device's own clock: what its clock is fitted on.
     pub fn sent_time(&self) -> Option<DeviceTime> {
-        self.sent_time_ns.map(DeviceTime::from_nanos).or_else(|| self.device_time())
+        self.sent_time_ns
+            .map(DeviceTime::from_nanos)
+            .or_else(|| self.device_time())
     }
 
     /// Capture time as estimated while recording.

@@ -65,7 +65,12 @@ impl Session {
     ///
     /// # Errors
     /// Somebody else records there, or the folder cannot be made or written.
-    pub fn open(folder: &Path, rig: &str, hand: &str, software: &str) -> Result<Self, EpisodeError> {
+    pub fn open(
+        folder: &Path,
+        rig: &str,
+        hand: &str,
+        software: &str,
+    ) -> Result<Self, EpisodeError> {
         let lock = lock(folder)?;
         let anchor = SessionAnchor::now();
         let path = folder.join("session.toml");
@@ -80,7 +85,11 @@ impl Session {
             let text = toml::to_string(&file).expect("plain data is representable as TOML");
             write_atomically(&path, text.as_bytes())?;
         }
-        Ok(Self { folder: folder.to_owned(), _lock: lock, anchor })
+        Ok(Self {
+            folder: folder.to_owned(),
+            _lock: lock,
+            anchor,
+        })
     }
 
     /// The folder.
@@ -100,7 +109,10 @@ impl Session {
             .filter_map(|entry| number_of(&entry.ok()?.file_name().to_string_lossy()))
             .max()
             .map_or(0, |highest| highest + 1);
-        Ok((number, self.folder.join(format!("episode_{number:04}.mcap"))))
+        Ok((
+            number,
+            self.folder.join(format!("episode_{number:04}.mcap")),
+        ))
     }
 
     /// Unfinished episodes of the folder.
@@ -108,7 +120,9 @@ impl Session {
     /// # Errors
     /// The folder cannot be listed.
     pub fn unfinished(&self) -> Result<Vec<PathBuf>, EpisodeError> {
-        files_in(&self.folder, |name| name.starts_with("episode_") && name.ends_with(".mcap.partial"))
+        files_in(&self.folder, |name| {
+            name.starts_with("episode_") && name.ends_with(".mcap.partial")
+        })
     }
 }
 
@@ -155,7 +169,11 @@ impl Notes {
     /// The file cannot be read or understood.
     pub fn load(episode: &Path) -> Result<Self, EpisodeError> {
         let path = episode.with_extension("toml");
-        if path.exists() { read_toml("notes", &path) } else { Ok(Self::default()) }
+        if path.exists() {
+            read_toml("notes", &path)
+        } else {
+            Ok(Self::default())
+        }
     }
 
     /// Replaces the notes beside an episode.
@@ -169,14 +187,21 @@ impl Notes {
 }
 
 fn number_of(name: &str) -> Option<u32> {
-    name.strip_prefix("episode_")?.split('.').next()?.parse().ok()
+    name.strip_prefix("episode_")?
+        .split('.')
+        .next()?
+        .parse()
+        .ok()
 }
 
 fn files_in(folder: &Path, wanted: impl Fn(&str) -> bool) -> Result<Vec<PathBuf>, EpisodeError> {
     let mut files: Vec<PathBuf> = std::fs::read_dir(folder)
         .map_err(EpisodeError::io("list", folder))?
         .filter_map(|entry| Some(entry.ok()?.path()))
-        .filter(|path| path.file_name().is_some_and(|name| wanted(&name.to_string_lossy())))
+        .filter(|path| {
+            path.file_name()
+                .is_some_and(|name| wanted(&name.to_string_lossy()))
+        })
         .collect();
     files.sort();
     Ok(files)
@@ -190,14 +215,20 @@ pub fn episodes_in(path: &Path) -> Result<Vec<PathBuf>, EpisodeError> {
     if path.is_file() {
         return Ok(vec![path.to_owned()]);
     }
-    let files = files_in(path, |name| name.starts_with("episode_") && name.ends_with(".mcap"))?;
+    let files = files_in(path, |name| {
+        name.starts_with("episode_") && name.ends_with(".mcap")
+    })?;
     if files.is_empty() {
-        let unfinished =
-            files_in(path, |name| name.starts_with("episode_") && name.ends_with(".mcap.partial"))?;
+        let unfinished = files_in(path, |name| {
+            name.starts_with("episode_") && name.ends_with(".mcap.partial")
+        })?;
         let problem = if unfinished.is_empty() {
             "no episode_*.mcap found, expected a session made by `dexumi record`".to_owned()
         } else {
-            format!("{} unfinished episodes and no finished one; run `dexumi recover`", unfinished.len())
+            format!(
+                "{} unfinished episodes and no finished one; run `dexumi recover`",
+                unfinished.len()
+            )
         };
         return Err(EpisodeError::content(problem, path));
     }

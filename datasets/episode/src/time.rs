@@ -12,7 +12,9 @@ use nix::time::{ClockId, clock_gettime};
 use serde::{Deserialize, Serialize};
 
 /// A signed difference of two times of one clock, in nanoseconds.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Serialize, Deserialize)]
+#[derive(
+    Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Serialize, Deserialize,
+)]
 #[serde(transparent)]
 pub struct Delta(i64);
 
@@ -149,7 +151,11 @@ impl SessionAnchor {
                 let unix = nanos_of(ClockId::CLOCK_REALTIME);
                 let after = nanos_of(ClockId::CLOCK_MONOTONIC);
                 let half = (after - before) / 2;
-                Self { host_time_ns: before + half, unix_time_ns: unix, uncertainty_ns: half }
+                Self {
+                    host_time_ns: before + half,
+                    unix_time_ns: unix,
+                    uncertainty_ns: half,
+                }
             })
             .min_by_key(|anchor| anchor.uncertainty_ns)
             .expect("nine readings were taken")
@@ -157,12 +163,21 @@ impl SessionAnchor {
 
     /// Host time on the session clock.
     pub fn to_session(&self, host: HostTime) -> SessionTime {
-        SessionTime(host.0.saturating_sub(self.host_time_ns).saturating_add(self.unix_time_ns))
+        SessionTime(
+            host.0
+                .saturating_sub(self.host_time_ns)
+                .saturating_add(self.unix_time_ns),
+        )
     }
 
     /// Session time on the host clock.
     pub fn to_host(&self, session: SessionTime) -> HostTime {
-        HostTime(session.0.saturating_sub(self.unix_time_ns).saturating_add(self.host_time_ns))
+        HostTime(
+            session
+                .0
+                .saturating_sub(self.unix_time_ns)
+                .saturating_add(self.host_time_ns),
+        )
     }
 }
 
@@ -182,7 +197,11 @@ pub struct TickUnwrapper {
 impl TickUnwrapper {
     /// For a counter of `bits` bits (at most 62) and `tick_ns` nanoseconds a tick.
     pub fn new(bits: u32, tick_ns: i64) -> Self {
-        Self { modulus: 1_i64 << bits.min(62), tick_ns, last: None }
+        Self {
+            modulus: 1_i64 << bits.min(62),
+            tick_ns,
+            last: None,
+        }
     }
 
     /// Device time of a counter value that arrived at `host`: of all times with
@@ -206,7 +225,11 @@ impl TickUnwrapper {
             Some((last, last_host)) => {
                 let expected = last + (host - last_host).nanos() / self.tick_ns;
                 let ahead = (low - expected).rem_euclid(self.modulus);
-                let offset = if ahead >= self.modulus / 2 { ahead - self.modulus } else { ahead };
+                let offset = if ahead >= self.modulus / 2 {
+                    ahead - self.modulus
+                } else {
+                    ahead
+                };
                 expected + offset
             }
         }

@@ -136,7 +136,9 @@ impl EpisodeWriter {
             .create_new(true)
             .open(&partial)
             .map_err(EpisodeError::io("create", &partial))?;
-        let shared = file.try_clone().map_err(EpisodeError::io("open", &partial))?;
+        let shared = file
+            .try_clone()
+            .map_err(EpisodeError::io("open", &partial))?;
         let writer = WriteOptions::new()
             .library(concat!("dexumi ", env!("CARGO_PKG_VERSION")))
             .compression(None)
@@ -166,14 +168,22 @@ impl EpisodeWriter {
         topic: &str,
         metadata: &[(&str, String)],
     ) -> Result<ChannelId, EpisodeError> {
-        let metadata: BTreeMap<String, String> =
-            metadata.iter().map(|(key, value)| ((*key).to_owned(), value.clone())).collect();
+        let metadata: BTreeMap<String, String> = metadata
+            .iter()
+            .map(|(key, value)| ((*key).to_owned(), value.clone()))
+            .collect();
         let id = self
             .writer
             .add_schema(M::SCHEMA, "protobuf", &M::descriptors())
-            .and_then(|schema| self.writer.add_channel(schema, topic, "protobuf", &metadata))
+            .and_then(|schema| {
+                self.writer
+                    .add_channel(schema, topic, "protobuf", &metadata)
+            })
             .map_err(EpisodeError::mcap("add a channel to", &self.partial))?;
-        Ok(ChannelId { id, images: M::SCHEMA == CompressedImage::SCHEMA })
+        Ok(ChannelId {
+            id,
+            images: M::SCHEMA == CompressedImage::SCHEMA,
+        })
     }
 
     /// Takes a message; it reaches the file at the next [`tick`](Self::tick).
@@ -185,9 +195,15 @@ impl EpisodeWriter {
         publish_time: SessionTime,
         message: &M,
     ) {
-        let pending = if channel.images { &mut self.images } else { &mut self.sensors };
+        let pending = if channel.images {
+            &mut self.images
+        } else {
+            &mut self.sensors
+        };
         let before = pending.data.len();
-        message.encode(&mut pending.data).expect("a vector always has room");
+        message
+            .encode(&mut pending.data)
+            .expect("a vector always has room");
         pending.headers.push((
             MessageHeader {
                 channel_id: channel.id,
@@ -223,10 +239,14 @@ impl EpisodeWriter {
             }
             self.bytes += at as u64;
             pending.data.clear();
-            self.writer.flush().map_err(EpisodeError::mcap("write to", &self.partial))?;
+            self.writer
+                .flush()
+                .map_err(EpisodeError::mcap("write to", &self.partial))?;
         }
         if self.last_sync.elapsed() >= SYNC_INTERVAL {
-            self.file.sync_data().map_err(EpisodeError::io("sync", &self.partial))?;
+            self.file
+                .sync_data()
+                .map_err(EpisodeError::io("sync", &self.partial))?;
             self.last_sync = Instant::now();
         }
         Ok(())
@@ -258,7 +278,10 @@ impl EpisodeWriter {
         metadata: &BTreeMap<String, String>,
     ) -> Result<(), EpisodeError> {
         self.writer
-            .write_metadata(&Metadata { name: name.to_owned(), metadata: metadata.clone() })
+            .write_metadata(&Metadata {
+                name: name.to_owned(),
+                metadata: metadata.clone(),
+            })
             .map_err(EpisodeError::mcap("write metadata to", &self.partial))
     }
 
@@ -302,10 +325,16 @@ impl EpisodeWriter {
     /// As [`finish`](Self::finish).
     pub fn finish_bare(mut self) -> Result<PathBuf, EpisodeError> {
         self.tick()?;
-        self.writer.finish().map_err(EpisodeError::mcap("finish", &self.partial))?;
+        self.writer
+            .finish()
+            .map_err(EpisodeError::mcap("finish", &self.partial))?;
         let mut buffer = self.writer.into_inner();
-        buffer.flush().map_err(EpisodeError::io("write", &self.partial))?;
-        self.file.sync_all().map_err(EpisodeError::io("sync", &self.partial))?;
+        buffer
+            .flush()
+            .map_err(EpisodeError::io("write", &self.partial))?;
+        self.file
+            .sync_all()
+            .map_err(EpisodeError::io("sync", &self.partial))?;
         std::fs::rename(&self.partial, &self.path)
             .map_err(EpisodeError::io("rename to", &self.path))?;
         sync_folder_of(&self.path)?;
@@ -336,17 +365,29 @@ impl EpisodeWriter {
 
     /// Passes a raw message of another file through, for recovery.
     pub(crate) fn write_raw(&mut self, channel: ChannelId, header: MessageHeader, data: &[u8]) {
-        let pending = if channel.images { &mut self.images } else { &mut self.sensors };
-        pending.headers.push((MessageHeader { channel_id: channel.id, ..header }, data.len()));
+        let pending = if channel.images {
+            &mut self.images
+        } else {
+            &mut self.sensors
+        };
+        pending.headers.push((
+            MessageHeader {
+                channel_id: channel.id,
+                ..header
+            },
+            data.len(),
+        ));
         pending.data.extend_from_slice(data);
     }
 
     /// Adds a channel of another file, for recovery.
-    pub(crate) fn channel_of(&mut self, channel: &mcap::Channel<'_>) -> Result<ChannelId, EpisodeError> {
-        let (name, encoding, data) = channel
-            .schema
-            .as_ref()
-            .map_or(("", "", &[][..]), |s| (s.name.as_str(), s.encoding.as_str(), &s.data[..]));
+    pub(crate) fn channel_of(
+        &mut self,
+        channel: &mcap::Channel<'_>,
+    ) -> Result<ChannelId, EpisodeError> {
+        let (name, encoding, data) = channel.schema.as_ref().map_or(("", "", &[][..]), |s| {
+            (s.name.as_str(), s.encoding.as_str(), &s.data[..])
+        });
         let id = self
             .writer
             .add_schema(name, encoding, data)
@@ -359,7 +400,10 @@ impl EpisodeWriter {
                 )
             })
             .map_err(EpisodeError::mcap("add a channel to", &self.partial))?;
-        Ok(ChannelId { id, images: name == CompressedImage::SCHEMA })
+        Ok(ChannelId {
+            id,
+            images: name == CompressedImage::SCHEMA,
+        })
     }
 }
 
