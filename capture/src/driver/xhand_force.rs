@@ -2,7 +2,8 @@
 //!
 //! `55 AA`, i8 x, i8 y, u8 z, u16 little-endian millisecond counter, u8 sum of
 //! the five bytes between. Unitless counts. The sum lets 1 in 256 random packets
-//! pass, so values and counter are held against their neighbours.
+//! pass, so the counter is held against its neighbours; a force may jump for one
+//! sample (a tap), so that its jump counts only together with the counter's.
 //! (real-stanford/DexUMI, `dexumi/encoder`.)
 
 use dexumi_episode::{ClockModel, Device, HostTime, StreamKind, TickUnwrapper, schema::suspect};
@@ -20,10 +21,14 @@ use crate::error::CaptureError;
 pub const PACKET_BYTES: usize = 8;
 const HEADER: [u8; 2] = [0x55, 0xAA];
 const TICK_NS: i64 = 1_000_000;
-/// Counts off the neighbours' line that are no contact: a contact goes on.
-const MAX_OFF_COUNTS: f64 = 30.0;
-/// [ms]; one lost packet makes 10.
+/// A counter that is off its neighbours' line by more is suspect [ms]; one lost
+/// packet makes 10.
 const MAX_OFF_TICKS: f64 = 16.0;
+/// Off by more than this [ms] it is suspect where the force jumps as well: the
+/// board's rhythm is even to a millisecond or two.
+const ODD_TICKS: f64 = 3.0;
+/// Such a jump [counts].
+const MAX_OFF_COUNTS: f64 = 30.0;
 
 /// The registration.
 pub const DRIVER: Driver = Driver {
@@ -99,17 +104,19 @@ impl Default for ForceFramer {
 }
 
 fn judge(window: [Option<&Reading>; 5]) -> u32 {
-    let mut bits = 0;
     let ticks: [_; 5] = std::array::from_fn(|i| window[i].map(|r| (i as f64, f64::from(r.ticks))));
-    if contradiction(ticks, circle_u16).is_some_and(|off| off > MAX_OFF_TICKS) {
-        bits |= suspect::TICKS;
-    }
-    for axis in 0..3 {
+    let off_ticks = contradiction(ticks, circle_u16).unwrap_or(0.0);
+    let force_jumps = (0..3).any(|axis| {
         let values: [_; 5] =
             std::array::from_fn(|i| window[i].map(|r| (i as f64, f64::from(r.counts[axis]))));
-        if contradiction(values, |a, b| a - b).is_some_and(|off| off > MAX_OFF_COUNTS) {
-            bits |= suspect::FORCE;
-        }
+        contradiction(values, |a, b| a - b).is_some_and(|off| off > MAX_OFF_COUNTS)
+    });
+    let mut bits = 0;
+    if off_ticks > MAX_OFF_TICKS {
+        bits |= suspect::TICKS;
+    }
+    if force_jumps && off_ticks > ODD_TICKS {
+        bits |= suspect::TICKS | suspect::FORCE;
     }
     bits
 }
@@ -179,6 +186,38 @@ mod tests {
         let packet = [0x55, 0xAA, 0x01, 0xFE, 0x0A, 0x34, 0x12, 0x4F];
         assert_eq!(decode(&packet), Some(([1, -2, 10], 0x1234)));
         assert_eq!(encode(1, -2, 10, 0x1234), packet);
+    }
+
+    fn suspects(readings: &[(u8, u16)]) -> Vec<usize> {
+        let mut framer = ForceFramer::default();
+        let mut out = Vec::new();
+        for (index, &(z, ticks)) in readings.iter().enumerate() {
+            framer.push(
+                &encode(0, 0, z, ticks),
+                HostTime::from_nanos(index as i64 * 10_000_000),
+                &mut out,
+            );
+        }
+        framer.idle(HostTime::from_nanos(1 << 40), &mut out);
+        let samples = out.iter().filter_map(|item| match item {
+            Item::Sample(sample) => Some(sample.suspect != 0),
+            _ => None,
+        });
+        samples
+            .enumerate()
+            .filter(|(_, suspect)| *suspect)
+            .map(|(index, _)| index)
+            .collect()
+    }
+
+    #[test]
+    fn a_tap_is_no_damage_but_an_odd_counter_is() {
+        let mut readings: Vec<(u8, u16)> = (0..40).map(|i| (10, 100 + 10 * i)).collect();
+        readings[8].0 = 180; // a tap of one sample
+        assert!(suspects(&readings).is_empty());
+        readings[16].1 += 64; // a counter off by 64 ms
+        readings[24] = (200, readings[24].1 + 8); // both, a little
+        assert_eq!(suspects(&readings), [16, 24]);
     }
 
     proptest! {
