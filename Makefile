@@ -47,7 +47,7 @@ test-long: ## every test, the slow variants too (hours of recording, kill after 
 	@DEXUMI_LONG=1 $(MAKE) test
 
 test-official: demo ## read the demo's data sets with the formats' official readers (Python, downloads)
-	sh tests/official/run.sh "$(DEMO_OUT)"
+	sh tests/official/run.sh "$(DEMO_OUT)/dataset"
 
 lint: setup ## formatting, clippy, licences and advisories
 	cargo fmt --all --check
