@@ -105,6 +105,14 @@ impl SceneArguments {
 /// # Errors
 /// A fault is unknown, a port is taken, a file cannot be written.
 pub fn start(options: &Emulate) -> Result<EmulatedRig> {
+    if let Some(folder) = options
+        .out
+        .parent()
+        .filter(|folder| !folder.as_os_str().is_empty())
+    {
+        std::fs::create_dir_all(folder)
+            .with_context(|| format!("cannot create folder {}", folder.display()))?;
+    }
     let faults = Faults::parse(&options.fault.join(","))?;
     let (width, height, fps) = CAMERA;
     let rig = EmulatedRig::start(

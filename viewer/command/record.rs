@@ -400,10 +400,13 @@ impl Running {
                 self.start()
             }
             Order::Stop => self.stop(),
-            Order::Discard => self
-                .recorder
-                .discard()
-                .map(|()| eprintln!("episode {} discarded", self.number)),
+            Order::Discard => {
+                let number = self.number;
+                self.recorder.discard().map(|()| {
+                    clear_line();
+                    eprintln!("episode {number} discarded");
+                })
+            }
             Order::Mark { text } => {
                 self.recorder.event("mark", &text);
                 Ok(())
@@ -458,10 +461,15 @@ fn name_of(path: &Path) -> String {
         .into_owned()
 }
 
-fn say(report: &EpisodeReport) {
+/// Takes the progress line away before something else is said.
+fn clear_line() {
     if std::io::stderr().is_terminal() {
         eprint!("\r\x1b[K");
     }
+}
+
+fn say(report: &EpisodeReport) {
+    clear_line();
     match &report.ended {
         Ended::Stopped => eprintln!(
             "{}: {:.2} s, {}",
