@@ -13,6 +13,7 @@
 
 pub mod align;
 mod calibration;
+mod capture_time;
 mod clock;
 mod error;
 mod ledger;
@@ -23,6 +24,7 @@ mod rig;
 pub mod schema;
 mod session;
 pub mod time;
+mod track;
 mod write;
 
 pub use calibration::{
