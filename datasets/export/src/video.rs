@@ -80,7 +80,16 @@ pub(crate) fn encode(
         .arg(ticks_per_second(job.fps).to_string())
         .args(["-f", "mp4", "-y"])
         .arg(out)
-        .args(["-map", "[small]", "-f", "rawvideo", "pipe:1"])
+        // Newer ffmpeg would drop images here to keep a constant rate.
+        .args([
+            "-map",
+            "[small]",
+            "-vsync",
+            "passthrough",
+            "-f",
+            "rawvideo",
+            "pipe:1",
+        ])
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
         .stderr(Stdio::piped());
@@ -205,7 +214,15 @@ fn explain(
         .args(["-err_detect", "explode", "-f", "mjpeg", "-framerate"])
         .args([&job.fps.to_string(), "-i", "pipe:0"])
         // Prints the time of each image that decodes, in steps.
-        .args(["-vf", "scale=16:16", "-f", "framecrc", "pipe:1"])
+        .args([
+            "-vf",
+            "scale=16:16",
+            "-vsync",
+            "passthrough",
+            "-f",
+            "framecrc",
+            "pipe:1",
+        ])
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
         .stderr(Stdio::null());
