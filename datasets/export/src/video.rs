@@ -211,7 +211,17 @@ fn explain(
 ) -> ExportError {
     let mut command = job.tools.ffmpeg();
     command
-        .args(["-err_detect", "explode", "-f", "mjpeg", "-framerate"])
+        // image2pipe keeps the place of an image that does not decode; the raw
+        // mjpeg reader of newer ffmpeg closes the gap.
+        .args([
+            "-err_detect",
+            "explode",
+            "-f",
+            "image2pipe",
+            "-c:v",
+            "mjpeg",
+            "-framerate",
+        ])
         .args([&job.fps.to_string(), "-i", "pipe:0"])
         // Prints the time of each image that decodes, in steps.
         .args([
