@@ -28,6 +28,21 @@ pub enum CaptureError {
         /// What would do.
         expected: &'static str,
     },
+    /// Two streams from a device that has only one.
+    #[error(
+        "`{first}` and `{second}` both name {address}, but driver `{driver}` takes one stream from \
+         a device; give each its own address"
+    )]
+    Shared {
+        /// The first.
+        first: String,
+        /// The second.
+        second: String,
+        /// Their driver.
+        driver: &'static str,
+        /// Their address.
+        address: String,
+    },
     /// A device cannot be opened.
     #[error("cannot open `{stream}` at {address}: {problem}; {next}")]
     Open {

@@ -16,6 +16,6 @@ mod record;
 pub use driver::{DRIVERS, Driver};
 pub use error::CaptureError;
 pub use record::{
-    Ended, EpisodePlan, EpisodeReport, Recorder, RecorderOptions, RecorderState, Status,
-    StreamStatus,
+    BrokenSegment, Ended, EpisodePlan, EpisodeReport, Recorder, RecorderOptions, RecorderState,
+    Status, StreamStatus,
 };

@@ -112,6 +112,10 @@ pub(super) fn stream_name(topic: &str) -> String {
         Some(StreamKind::Force { side, finger }) => format!("{side} {finger} force"),
         Some(StreamKind::Tracker { name }) => format!("{name} tracker"),
         Some(StreamKind::Camera { name }) => format!("{name} camera"),
+        Some(StreamKind::Depth { name }) => format!("{name} depth"),
+        Some(StreamKind::Imu { name }) => format!("{name} inertial sensor"),
+        Some(StreamKind::Keypoints { side }) => format!("{side} glove"),
+        Some(StreamKind::Markers { name }) => format!("{name} markers"),
         None => return topic.to_owned(),
     };
     capitalised(&plain.replace(['_', '-'], " "))

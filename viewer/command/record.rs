@@ -143,6 +143,7 @@ impl Record {
             .collect();
         let options = RecorderOptions {
             reserve_bytes: self.reserve_mb * 1_000_000,
+            folder: Some(self.out.clone()),
             ..RecorderOptions::default()
         };
         let recorder = Recorder::open(&rig, calibration, session.anchor, options)?;
@@ -492,7 +493,7 @@ fn say(report: &EpisodeReport) {
     }
     for (stream, ledger) in &report.ledger {
         let what = match StreamKind::of(stream) {
-            Some(StreamKind::Camera { .. }) => "images",
+            Some(StreamKind::Camera { .. } | StreamKind::Depth { .. }) => "images",
             _ => "samples",
         };
         let mut notes: Vec<String> = ledger

@@ -24,7 +24,7 @@ use nokhwa::{
     },
 };
 
-use super::{Data, Driver, Item, Sample, Source, min_delay_ns};
+use super::{Data, Driver, Image, Output, Sample, Source, min_delay_ns};
 use crate::error::CaptureError;
 
 /// Between two parts.
@@ -49,6 +49,9 @@ pub const DRIVER: Driver = Driver {
         })
     },
     metadata: |_| vec![("encoding", "JPEG as the camera sent it".to_owned())],
+    shares: false,
+    counts_missing: false,
+    keeps_packets: false,
     open,
 };
 
@@ -341,13 +344,9 @@ struct CameraSource {
     sequence: u64,
 }
 
-fn open(device: &Device) -> Result<Box<dyn Source>, CaptureError> {
-    let mode = device.camera.clone().unwrap_or(CameraMode {
-        width: 640,
-        height: 480,
-        fps: 30.0,
-        intrinsics: None,
-    });
+fn open(devices: &[Device]) -> Result<Box<dyn Source>, CaptureError> {
+    let device = &devices[0];
+    let mode = device.camera.clone().unwrap_or_default();
     let meta = Arc::new(Mutex::new(None));
     let backend = HttpBackend::new(&device.address, &mode, meta.clone());
     let mut camera = Camera::with_custom(
@@ -371,7 +370,7 @@ fn open(device: &Device) -> Result<Box<dyn Source>, CaptureError> {
 }
 
 impl Source for CameraSource {
-    fn read(&mut self, out: &mut Vec<Item>) -> Result<(), CaptureError> {
+    fn read(&mut self, out: &mut Output) -> Result<(), CaptureError> {
         let buffer = self.camera.frame().map_err(|error| CaptureError::Gone {
             stream: self.stream.clone(),
             address: self.address.clone(),
@@ -387,24 +386,23 @@ impl Source for CameraSource {
                 timestamp_ns: None,
             });
         if !is_whole_jpeg(buffer.buffer()) {
-            out.push(Item::Lost {
-                kind: "truncated",
-                count: 1,
-                at: meta.arrival,
-            });
+            out.lost(0, "truncated", 1, meta.arrival);
             return Ok(());
         }
-        out.push(Item::Sample(Sample {
-            arrival: meta.arrival,
-            device: meta.timestamp_ns.map(DeviceTime::from_nanos),
-            sent: None,
-            // Microseconds, as the header carries them.
-            ticks: meta.timestamp_ns.map(|nanos| (nanos / 1000) as u64),
-            sequence: self.sequence,
-            suspect: 0,
-            data: Data::Image(buffer.buffer_bytes()),
-            raw: None,
-        }));
+        out.sample(
+            0,
+            Sample {
+                arrival: meta.arrival,
+                device: meta.timestamp_ns.map(DeviceTime::from_nanos),
+                sent: None,
+                // Microseconds, as the header carries them.
+                ticks: meta.timestamp_ns.map(|nanos| (nanos / 1000) as u64),
+                sequence: self.sequence,
+                suspect: 0,
+                data: Data::Image(Image::jpeg(buffer.buffer_bytes())),
+                raw: None,
+            },
+        );
         self.sequence += 1;
         Ok(())
     }

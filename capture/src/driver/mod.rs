@@ -28,8 +28,16 @@ pub struct Driver {
     pub clock: fn(&Device) -> Option<ClockModel>,
     /// Metadata for the stream's channel in the file.
     pub metadata: fn(&Device) -> Vec<(&'static str, String)>,
-    /// Opens the device; runs on the device's own thread.
-    pub open: fn(&Device) -> Result<Box<dyn Source>, CaptureError>,
+    /// Whether one connection can feed several streams: rig entries of such a
+    /// driver with the same address share it.
+    pub shares: bool,
+    /// Whether it reports missing samples itself, by the device's own sequence.
+    pub counts_missing: bool,
+    /// Whether samples carry their packets, because decoding drops some of it.
+    pub keeps_packets: bool,
+    /// Opens one connection for all streams that the rig takes from it, at least
+    /// one; runs on the connection's own thread.
+    pub open: fn(&[Device]) -> Result<Box<dyn Source>, CaptureError>,
 }
 
 /// All drivers.
@@ -40,13 +48,47 @@ pub const DRIVERS: &[Driver] = &[
     mjpeg_http::DRIVER,
 ];
 
-/// An open device.
+/// An open connection.
 pub trait Source {
     /// Waits for data, at most about 100 ms, and appends what came.
     ///
     /// # Errors
     /// The device is gone.
-    fn read(&mut self, out: &mut Vec<Item>) -> Result<(), CaptureError>;
+    fn read(&mut self, out: &mut Output) -> Result<(), CaptureError>;
+}
+
+/// What one read gave, by stream of the connection: the index is that of the
+/// device in the list that the connection was opened with.
+#[derive(Debug, Default)]
+pub struct Output {
+    /// In order of arrival.
+    pub items: Vec<(usize, Item)>,
+}
+
+impl Output {
+    /// Appends an item of a stream.
+    pub fn push(&mut self, stream: usize, item: Item) {
+        self.items.push((stream, item));
+    }
+
+    /// Appends a sample of a stream.
+    pub fn sample(&mut self, stream: usize, sample: Sample) {
+        self.push(stream, Item::Sample(sample));
+    }
+
+    /// Counts packets that cannot be used.
+    pub fn lost(&mut self, stream: usize, kind: &'static str, count: u64, at: HostTime) {
+        if count > 0 {
+            self.push(stream, Item::Lost { kind, count, at });
+        }
+    }
+
+    /// Counts samples that never arrived, by the device's own sequence.
+    pub fn missing(&mut self, stream: usize, count: u64, at: HostTime) {
+        if count > 0 {
+            self.push(stream, Item::Missing { count, at });
+        }
+    }
 }
 
 /// What a device gave.
@@ -74,6 +116,26 @@ pub enum Item {
     Discarded {
         /// How many.
         bytes: u64,
+    },
+    /// A question that the device answered with its own time: it read its clock
+    /// somewhere between the two host times.
+    Echo {
+        /// Just before the question was sent.
+        sent: HostTime,
+        /// The device's clock at the answer.
+        device: DeviceTime,
+        /// When the answer was read.
+        received: HostTime,
+    },
+    /// What the device says of itself, or was set to: serial number, firmware,
+    /// camera controls as read back. Kept in the file beside the rig.
+    About(Vec<(String, String)>),
+    /// Something that people should know; goes into the log of the episode.
+    Note {
+        /// Whether it is a warning.
+        warning: bool,
+        /// A sentence.
+        text: String,
     },
 }
 
@@ -106,13 +168,18 @@ pub enum Data {
     Encoders {
         /// One per joint channel.
         counts: Vec<i32>,
-        /// Supply reference.
+        /// Supply reference, or the counts of a full turn.
         reference: i32,
         /// Unused channel.
         spare: i32,
     },
     /// Fingertip force, counts.
-    Force([i32; 3]),
+    Force {
+        /// x, y, z in the sensor's own axes; a sensor with one axis has z.
+        counts: [i32; 3],
+        /// Single cells of a tactile sensor, in its own order, where it has them.
+        taxels: Vec<u16>,
+    },
     /// Pose of a rigid body.
     Pose {
         /// x, y, z [m] in the tracker's world.
@@ -121,11 +188,87 @@ pub enum Data {
         rotation_xyzw: [f64; 4],
         /// The tracker says that it is measured.
         valid: bool,
-        /// Mean marker error [m].
+        /// Mean marker error [m]; 0 where unknown.
         mean_error_m: f64,
     },
-    /// A whole JPEG.
-    Image(Bytes),
+    /// An image, or a depth image.
+    Image(Image),
+    /// Inertial measurement, in the sensor's own axes.
+    Imu {
+        /// Acceleration, gravity included [m/s²].
+        acceleration_m_s2: [f64; 3],
+        /// Angular velocity [rad/s].
+        angular_velocity_rad_s: [f64; 3],
+    },
+    /// Keypoints of a hand, from a glove.
+    Keypoints {
+        /// 21 points in the usual order (wrist, thumb to little finger, base to
+        /// tip), x, y, z [m]; NaN where the source has none.
+        points_m: Vec<[f64; 3]>,
+        /// The source's own joints, where it gives poses.
+        joints: Vec<NamedPose>,
+        /// The source says that the hand is tracked.
+        valid: bool,
+    },
+    /// Labelled markers of a motion-capture system.
+    Markers {
+        /// x, y, z [m] in the tracker's world, in the order of the set; NaN where
+        /// a marker is hidden.
+        points_m: Vec<[f64; 3]>,
+    },
+}
+
+/// A pose with the name that its source gives it.
+#[derive(Debug, Clone, PartialEq)]
+pub struct NamedPose {
+    /// The source's own name.
+    pub name: String,
+    /// x, y, z [m].
+    pub position_m: [f64; 3],
+    /// Quaternion x, y, z, w.
+    pub rotation_xyzw: [f64; 4],
+}
+
+/// An image as it goes into the file.
+#[derive(Debug, Clone)]
+pub struct Image {
+    /// The encoded image, or its pixels.
+    pub data: Bytes,
+    /// What `data` is.
+    pub format: ImageFormat,
+    /// Length of the exposure, where the device says it [ns].
+    pub exposure_ns: Option<i64>,
+}
+
+/// How an image is encoded.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum ImageFormat {
+    /// A whole JPEG, from start to end marker.
+    Jpeg,
+    /// PNG of 16-bit depth [mm]; 0 where nothing was measured.
+    DepthPng,
+    /// Pixels as the camera gave them.
+    Raw {
+        /// By Foxglove's names: `yuyv`, `mono8`, `nv12` …
+        encoding: &'static str,
+        /// Width [pixel].
+        width: u32,
+        /// Height [pixel].
+        height: u32,
+        /// Length of a row [byte].
+        step: u32,
+    },
+}
+
+impl Image {
+    /// A JPEG without further knowledge.
+    pub fn jpeg(data: Bytes) -> Self {
+        Self {
+            data,
+            format: ImageFormat::Jpeg,
+            exposure_ns: None,
+        }
+    }
 }
 
 /// Finds the driver of a device.

@@ -17,7 +17,7 @@ use std::{
 use bytes::Bytes;
 use dexumi_episode::{ClockModel, Device, DeviceTime, HostTime, StreamKind};
 
-use super::{Data, Driver, Item, Sample, Source, min_delay_ns};
+use super::{Data, Driver, Output, Sample, Source, min_delay_ns};
 use crate::error::CaptureError;
 
 /// Message ids.
@@ -47,6 +47,9 @@ pub const DRIVER: Driver = Driver {
         })
     },
     metadata: |_| vec![("frame", "world of the tracker".to_owned())],
+    shares: false,
+    counts_missing: true,
+    keeps_packets: true,
     open,
 };
 
@@ -319,7 +322,8 @@ struct NatNetSource {
     stream: String,
 }
 
-fn open(device: &Device) -> Result<Box<dyn Source>, CaptureError> {
+fn open(devices: &[Device]) -> Result<Box<dyn Source>, CaptureError> {
+    let device = &devices[0];
     let failed = |problem: String, next: &str| CaptureError::Open {
         stream: device.stream.clone(),
         address: device.address.clone(),
@@ -388,7 +392,7 @@ fn open(device: &Device) -> Result<Box<dyn Source>, CaptureError> {
         socket,
         command,
         info,
-        body: device.rigid_body,
+        body: device.source.as_ref().and_then(|id| id.parse().ok()),
         last_number: None,
         unread: 0,
         last_alive: Instant::now(),
@@ -404,29 +408,21 @@ impl NatNetSource {
         DeviceTime::from_nanos(i64::try_from(nanos).unwrap_or(i64::MAX))
     }
 
-    fn take(&mut self, count: usize, arrival: HostTime, out: &mut Vec<Item>) {
+    fn take(&mut self, count: usize, arrival: HostTime, out: &mut Output) {
         let bytes = &self.buffer[..count];
         match message_id(bytes) {
             Some(FRAME) => {}
             Some(_) => return,
             None => {
                 self.unread += 1;
-                out.push(Item::Lost {
-                    kind: "corrupt",
-                    count: 1,
-                    at: arrival,
-                });
+                out.lost(0, "corrupt", 1, arrival);
                 return;
             }
         }
         let version = (self.info.natnet[0], self.info.natnet[1]);
         let Some(frame) = decode_frame(bytes, version) else {
             self.unread += 1;
-            out.push(Item::Lost {
-                kind: "corrupt",
-                count: 1,
-                at: arrival,
-            });
+            out.lost(0, "corrupt", 1, arrival);
             return;
         };
         self.last_data = Instant::now();
@@ -437,14 +433,10 @@ impl NatNetSource {
         let unread = std::mem::take(&mut self.unread);
         if (2..10_000).contains(&step) {
             let count = (step as u64 - 1).saturating_sub(unread);
-            out.push(Item::Missing { count, at: arrival });
+            out.missing(0, count, arrival);
         }
         if step <= 0 && step > -10_000 {
-            out.push(Item::Lost {
-                kind: "repeated",
-                count: 1,
-                at: arrival,
-            });
+            out.lost(0, "repeated", 1, arrival);
             return;
         }
         self.last_number = Some(frame.number);
@@ -453,11 +445,7 @@ impl NatNetSource {
             None => frame.bodies.first(),
         };
         let Some(body) = body else {
-            out.push(Item::Lost {
-                kind: "body_absent",
-                count: 1,
-                at: arrival,
-            });
+            out.lost(0, "body_absent", 1, arrival);
             return;
         };
         let norm = body.rotation_xyzw.iter().map(|v| v * v).sum::<f32>().sqrt();
@@ -466,33 +454,32 @@ impl NatNetSource {
             .iter()
             .all(|v| v.is_finite() && v.abs() < 1e3);
         if !finite || !(0.9..1.1).contains(&norm) {
-            out.push(Item::Lost {
-                kind: "corrupt",
-                count: 1,
-                at: arrival,
-            });
+            out.lost(0, "corrupt", 1, arrival);
             return;
         }
-        out.push(Item::Sample(Sample {
-            arrival,
-            device: Some(self.device_time(frame.mid_exposure_ticks)),
-            sent: Some(self.device_time(frame.transmit_ticks)),
-            ticks: Some(frame.mid_exposure_ticks),
-            sequence: frame.number as u32 as u64,
-            suspect: 0,
-            data: Data::Pose {
-                position_m: body.position_m.map(f64::from),
-                rotation_xyzw: body.rotation_xyzw.map(f64::from),
-                valid: body.tracked,
-                mean_error_m: f64::from(body.mean_error_m),
+        out.sample(
+            0,
+            Sample {
+                arrival,
+                device: Some(self.device_time(frame.mid_exposure_ticks)),
+                sent: Some(self.device_time(frame.transmit_ticks)),
+                ticks: Some(frame.mid_exposure_ticks),
+                sequence: frame.number as u32 as u64,
+                suspect: 0,
+                data: Data::Pose {
+                    position_m: body.position_m.map(f64::from),
+                    rotation_xyzw: body.rotation_xyzw.map(f64::from),
+                    valid: body.tracked,
+                    mean_error_m: f64::from(body.mean_error_m),
+                },
+                raw: Some(Bytes::copy_from_slice(bytes)),
             },
-            raw: Some(Bytes::copy_from_slice(bytes)),
-        }));
+        );
     }
 }
 
 impl Source for NatNetSource {
-    fn read(&mut self, out: &mut Vec<Item>) -> Result<(), CaptureError> {
+    fn read(&mut self, out: &mut Output) -> Result<(), CaptureError> {
         if self.last_alive.elapsed() > Duration::from_secs(1) {
             let request = if self.last_data.elapsed() > Duration::from_secs(2) {
                 CONNECT

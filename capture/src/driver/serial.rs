@@ -8,15 +8,15 @@ use std::{
 use dexumi_episode::{Device, HostTime};
 use serialport::{SerialPort, TTYPort};
 
-use super::{Item, Source};
+use super::{Output, Source};
 use crate::error::CaptureError;
 
 /// Turns bytes into items; no input or output.
 pub trait Framer {
     /// Takes bytes that one read gave at `arrival`, appends what they complete.
-    fn push(&mut self, bytes: &[u8], arrival: HostTime, out: &mut Vec<Item>);
+    fn push(&mut self, bytes: &[u8], arrival: HostTime, out: &mut Output);
     /// Nothing came for a while: let go of what is held back.
-    fn idle(&mut self, now: HostTime, out: &mut Vec<Item>);
+    fn idle(&mut self, now: HostTime, out: &mut Output);
 }
 
 struct SerialSource<F> {
@@ -75,7 +75,7 @@ pub fn open<F: Framer + 'static>(
 }
 
 impl<F: Framer> Source for SerialSource<F> {
-    fn read(&mut self, out: &mut Vec<Item>) -> Result<(), CaptureError> {
+    fn read(&mut self, out: &mut Output) -> Result<(), CaptureError> {
         let mut buffer = [0; 4096];
         let gone = |problem: &str| CaptureError::Gone {
             stream: self.stream.clone(),

@@ -12,7 +12,7 @@
 use dexumi_episode::{ClockModel, Device, HostTime, StreamKind, TickUnwrapper, schema::suspect};
 
 use super::{
-    Data, Driver, Item, Sample, Source,
+    Data, Driver, Item, Output, Sample, Source,
     gate::{Lookahead, circle_deg, circle_u16, contradiction},
     min_delay_ns,
     serial::{self, Found, Framer, PacketSearch},
@@ -64,11 +64,14 @@ pub const DRIVER: Driver = Driver {
             ),
         ]
     },
+    shares: false,
+    counts_missing: false,
+    keeps_packets: false,
     open,
 };
 
-fn open(device: &Device) -> Result<Box<dyn Source>, CaptureError> {
-    serial::open(device, EncoderFramer::default())
+fn open(devices: &[Device]) -> Result<Box<dyn Source>, CaptureError> {
+    serial::open(&devices[0], EncoderFramer::default())
 }
 
 /// When each channel is sampled, relative to the reading of the counter [s].
@@ -179,7 +182,7 @@ fn judge(window: [Option<&Scan>; 5]) -> u32 {
 }
 
 impl EncoderFramer {
-    fn release(&mut self, flush: bool, out: &mut Vec<Item>) {
+    fn release(&mut self, flush: bool, out: &mut Output) {
         while let Some((scan, bits)) = self.lookahead.judge(flush, judge) {
             let ticks = u64::from(scan.ticks);
             let device = if bits & suspect::TICKS == 0 {
@@ -187,43 +190,39 @@ impl EncoderFramer {
             } else {
                 self.clock.unwrap_untrusted(ticks, scan.arrival)
             };
-            out.push(Item::Sample(Sample {
-                arrival: scan.arrival,
-                device: Some(device),
-                sent: None,
-                ticks: Some(ticks),
-                sequence: self.sequence,
-                suspect: bits,
-                data: Data::Encoders {
-                    counts: scan.words[..JOINTS].to_vec(),
-                    reference: scan.words[JOINTS],
-                    spare: scan.words[JOINTS + 1],
+            out.sample(
+                0,
+                Sample {
+                    arrival: scan.arrival,
+                    device: Some(device),
+                    sent: None,
+                    ticks: Some(ticks),
+                    sequence: self.sequence,
+                    suspect: bits,
+                    data: Data::Encoders {
+                        counts: scan.words[..JOINTS].to_vec(),
+                        reference: scan.words[JOINTS],
+                        spare: scan.words[JOINTS + 1],
+                    },
+                    raw: None,
                 },
-                raw: None,
-            }));
+            );
             self.sequence += 1;
         }
     }
 }
 
 /// Turns what a search skipped into items.
-pub(super) fn skipped(found: &Found, at: HostTime, out: &mut Vec<Item>) {
+pub(super) fn skipped(found: &Found, at: HostTime, out: &mut Output) {
     if let Found::Skipped { bytes, packets } = found {
-        out.push(Item::Discarded {
-            bytes: *bytes as u64,
-        });
-        if *packets > 0 {
-            out.push(Item::Lost {
-                kind: "corrupt",
-                count: *packets,
-                at,
-            });
-        }
+        let bytes = *bytes as u64;
+        out.push(0, Item::Discarded { bytes });
+        out.lost(0, "corrupt", *packets, at);
     }
 }
 
 impl Framer for EncoderFramer {
-    fn push(&mut self, bytes: &[u8], arrival: HostTime, out: &mut Vec<Item>) {
+    fn push(&mut self, bytes: &[u8], arrival: HostTime, out: &mut Output) {
         let lookahead = &mut self.lookahead;
         self.search.push(
             bytes,
@@ -243,7 +242,7 @@ impl Framer for EncoderFramer {
         self.release(false, out);
     }
 
-    fn idle(&mut self, now: HostTime, out: &mut Vec<Item>) {
+    fn idle(&mut self, now: HostTime, out: &mut Output) {
         self.release(true, out);
         self.lookahead.clear();
         if let Some(found) = self.search.flush() {
@@ -276,7 +275,7 @@ mod tests {
 
     fn run(packets: &[Vec<u8>]) -> Vec<Item> {
         let mut framer = EncoderFramer::default();
-        let mut out = Vec::new();
+        let mut out = Output::default();
         for (index, packet) in packets.iter().enumerate() {
             framer.push(
                 packet,
@@ -285,7 +284,7 @@ mod tests {
             );
         }
         framer.idle(HostTime::from_nanos(1 << 40), &mut out);
-        out
+        out.items.into_iter().map(|(_, item)| item).collect()
     }
 
     #[test]

@@ -9,7 +9,7 @@
 use dexumi_episode::{ClockModel, Device, HostTime, StreamKind, TickUnwrapper, schema::suspect};
 
 use super::{
-    Data, Driver, Item, Sample, Source,
+    Data, Driver, Output, Sample, Source,
     gate::{Lookahead, circle_u16, contradiction},
     min_delay_ns,
     serial::{self, Found, Framer, PacketSearch},
@@ -43,11 +43,14 @@ pub const DRIVER: Driver = Driver {
         })
     },
     metadata: |_| vec![("unit", "counts".to_owned())],
+    shares: false,
+    counts_missing: false,
+    keeps_packets: false,
     open,
 };
 
-fn open(device: &Device) -> Result<Box<dyn Source>, CaptureError> {
-    serial::open(device, ForceFramer::default())
+fn open(devices: &[Device]) -> Result<Box<dyn Source>, CaptureError> {
+    serial::open(&devices[0], ForceFramer::default())
 }
 
 /// A packet of these counts and counter.
@@ -122,7 +125,7 @@ fn judge(window: [Option<&Reading>; 5]) -> u32 {
 }
 
 impl ForceFramer {
-    fn release(&mut self, flush: bool, out: &mut Vec<Item>) {
+    fn release(&mut self, flush: bool, out: &mut Output) {
         while let Some((reading, bits)) = self.lookahead.judge(flush, judge) {
             let ticks = u64::from(reading.ticks);
             let device = if bits & suspect::TICKS == 0 {
@@ -130,23 +133,29 @@ impl ForceFramer {
             } else {
                 self.clock.unwrap_untrusted(ticks, reading.arrival)
             };
-            out.push(Item::Sample(Sample {
-                arrival: reading.arrival,
-                device: Some(device),
-                sent: None,
-                ticks: Some(ticks),
-                sequence: self.sequence,
-                suspect: bits,
-                data: Data::Force(reading.counts),
-                raw: None,
-            }));
+            out.sample(
+                0,
+                Sample {
+                    arrival: reading.arrival,
+                    device: Some(device),
+                    sent: None,
+                    ticks: Some(ticks),
+                    sequence: self.sequence,
+                    suspect: bits,
+                    data: Data::Force {
+                        counts: reading.counts,
+                        taxels: Vec::new(),
+                    },
+                    raw: None,
+                },
+            );
             self.sequence += 1;
         }
     }
 }
 
 impl Framer for ForceFramer {
-    fn push(&mut self, bytes: &[u8], arrival: HostTime, out: &mut Vec<Item>) {
+    fn push(&mut self, bytes: &[u8], arrival: HostTime, out: &mut Output) {
         let lookahead = &mut self.lookahead;
         self.search.push(
             bytes,
@@ -166,7 +175,7 @@ impl Framer for ForceFramer {
         self.release(false, out);
     }
 
-    fn idle(&mut self, now: HostTime, out: &mut Vec<Item>) {
+    fn idle(&mut self, now: HostTime, out: &mut Output) {
         self.release(true, out);
         self.lookahead.clear();
         if let Some(found) = self.search.flush() {
@@ -180,6 +189,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+    use crate::driver::Item;
 
     #[test]
     fn the_golden_packet_decodes() {
@@ -190,7 +200,7 @@ mod tests {
 
     fn suspects(readings: &[(u8, u16)]) -> Vec<usize> {
         let mut framer = ForceFramer::default();
-        let mut out = Vec::new();
+        let mut out = Output::default();
         for (index, &(z, ticks)) in readings.iter().enumerate() {
             framer.push(
                 &encode(0, 0, z, ticks),
@@ -199,7 +209,7 @@ mod tests {
             );
         }
         framer.idle(HostTime::from_nanos(1 << 40), &mut out);
-        let samples = out.iter().filter_map(|item| match item {
+        let samples = out.items.iter().filter_map(|(_, item)| match item {
             Item::Sample(sample) => Some(sample.suspect != 0),
             _ => None,
         });
@@ -236,7 +246,7 @@ mod tests {
 
         #[test]
         fn garbage_never_panics(bytes in proptest::collection::vec(any::<u8>(), 0..300)) {
-            let mut out = Vec::new();
+            let mut out = Output::default();
             let mut framer = ForceFramer::default();
             framer.push(&bytes, HostTime::from_nanos(0), &mut out);
             framer.idle(HostTime::from_nanos(1), &mut out);

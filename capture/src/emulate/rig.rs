@@ -60,14 +60,9 @@ pub fn nominal_mounts() -> Vec<Mount> {
 
 fn device(stream: &str, driver: &str, address: String, min_delay_s: f64, source: &str) -> Device {
     Device {
-        stream: stream.to_owned(),
-        driver: driver.to_owned(),
-        address,
-        baud: None,
         min_delay_s,
         min_delay_source: source.to_owned(),
-        rigid_body: None,
-        camera: None,
+        ..Device::new(stream, driver, &address)
     }
 }
 
@@ -98,7 +93,7 @@ pub(super) fn tracker(stream: &str, address: SocketAddr) -> Device {
         source,
     );
     Device {
-        rigid_body: Some(natnet::RIGID_BODY),
+        source: Some(natnet::RIGID_BODY.to_string()),
         ..tracker
     }
 }
@@ -123,6 +118,7 @@ pub(super) fn camera(
             height,
             fps,
             intrinsics,
+            ..CameraMode::default()
         }),
         ..device(stream, "mjpeg_http", url, camera::DELAY_S, source)
     }

@@ -1,28 +1,33 @@
-//! One thread per device: read, stamp, push. Nothing stands between the read and
-//! the stamp, and a full queue never blocks the device: what does not fit is
+//! One thread per connection: read, stamp, push. Nothing stands between the read
+//! and the stamp, and a full queue never blocks the device: what does not fit is
 //! dropped and counted.
 
 use std::{
+    collections::VecDeque,
     sync::{
         Arc,
-        atomic::{AtomicBool, AtomicU64, Ordering},
+        atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering},
     },
     thread::JoinHandle,
-    time::Duration,
+    time::{Duration, Instant},
 };
 
-use crossbeam_channel::{Receiver, Sender, bounded};
+use crossbeam_channel::{Receiver, Sender, TrySendError, bounded};
 use dexumi_episode::{Device, HostTime};
 
 use crate::{
-    driver::{Driver, Item, Source},
+    driver::{Data, Driver, Item, Output, Source},
     error::CaptureError,
 };
 
 /// What goes to the writer.
 pub(super) enum Queued {
     /// From a device.
-    Item(usize, Item),
+    Item {
+        stream: usize,
+        item: Item,
+        pushed: Instant,
+    },
     /// A device came or went.
     Connection {
         stream: usize,
@@ -31,65 +36,89 @@ pub(super) enum Queued {
     },
 }
 
+/// Sensors and images apart, so that images never push sensors out.
+#[derive(Clone)]
+pub(super) struct Queues {
+    pub sensors: Sender<Queued>,
+    pub images: Sender<Queued>,
+    /// Bytes of the images that wait.
+    pub image_bytes: Arc<AtomicUsize>,
+}
+
+/// Images that wait for the writer take no more memory [byte].
+const MAX_IMAGE_BYTES: usize = 512 << 20;
+/// Between two attempts to find a lost device again.
+const RETRY: Duration = Duration::from_millis(500);
+
 pub(super) struct Started {
     pub thread: JoinHandle<()>,
     /// How the first opening went.
     pub opened: Receiver<Result<(), CaptureError>>,
-    /// Samples that found the queue full.
-    pub dropped: Arc<AtomicU64>,
+    /// Samples that found the queue full, by stream of the connection.
+    pub dropped: Vec<Arc<AtomicU64>>,
 }
 
-const RETRY: Duration = Duration::from_millis(500);
+/// Number of bytes that an item takes beside its own size.
+pub(super) fn image_bytes(item: &Item) -> usize {
+    match item {
+        Item::Sample(sample) => match &sample.data {
+            Data::Image(image) => image.data.len(),
+            _ => 0,
+        },
+        _ => 0,
+    }
+}
 
-pub(super) fn start(
-    index: usize,
-    device: Device,
+/// Everything that a connection's thread has.
+struct Connection {
     driver: &'static Driver,
-    queue: Sender<Queued>,
+    devices: Vec<Device>,
+    /// Index of each at the writer.
+    streams: Vec<usize>,
+    queues: Queues,
+    dropped: Vec<Arc<AtomicU64>>,
+    /// What is no sample is small and is kept until it fits.
+    waiting: VecDeque<Queued>,
+}
+
+/// Starts the thread of one connection. `streams` are the writer's indices of
+/// `devices`.
+pub(super) fn start(
+    driver: &'static Driver,
+    devices: Vec<Device>,
+    streams: Vec<usize>,
+    queues: Queues,
     stop: Arc<AtomicBool>,
 ) -> Result<Started, CaptureError> {
     let (report, opened) = bounded(1);
-    let dropped = Arc::new(AtomicU64::new(0));
-    let count = dropped.clone();
+    let dropped: Vec<Arc<AtomicU64>> = devices.iter().map(|_| Arc::default()).collect();
+    let mut connection = Connection {
+        driver,
+        devices,
+        streams,
+        queues,
+        dropped: dropped.clone(),
+        waiting: VecDeque::new(),
+    };
     // Linux shows 15 characters of a thread's name.
-    let name = device.stream.trim_start_matches('/').replace('/', ".");
+    let name = connection.devices[0]
+        .stream
+        .trim_start_matches('/')
+        .replace('/', ".");
     let thread = std::thread::Builder::new()
         .name(name.clone())
         .spawn(move || {
-            let mut source = match (driver.open)(&device) {
+            let source = match (driver.open)(&connection.devices) {
                 Ok(source) => {
                     let _ = report.send(Ok(()));
-                    Some(source)
+                    source
                 }
                 Err(error) => {
                     let _ = report.send(Err(error));
                     return;
                 }
             };
-            let mut items = Vec::new();
-            while !stop.load(Ordering::Relaxed) {
-                let Some(open) = &mut source else {
-                    std::thread::sleep(RETRY);
-                    source = reopen(index, &device, driver, &queue);
-                    continue;
-                };
-                let result = open.read(&mut items);
-                for item in items.drain(..) {
-                    let is_sample = matches!(item, Item::Sample(_));
-                    if queue.try_send(Queued::Item(index, item)).is_err() && is_sample {
-                        count.fetch_add(1, Ordering::Relaxed);
-                    }
-                }
-                if let Err(error) = result {
-                    // Closed before the search for it begins, or its name changes.
-                    source = None;
-                    let _ = queue.send(Queued::Connection {
-                        stream: index,
-                        problem: Some(error.to_string()),
-                        at: HostTime::now(),
-                    });
-                }
-            }
+            connection.run(source, &stop);
         })
         .map_err(|source| CaptureError::Thread { name, source })?;
     Ok(Started {
@@ -99,17 +128,126 @@ pub(super) fn start(
     })
 }
 
-fn reopen(
-    index: usize,
-    device: &Device,
-    driver: &Driver,
-    queue: &Sender<Queued>,
-) -> Option<Box<dyn Source>> {
-    let source = (driver.open)(device).ok()?;
-    let _ = queue.send(Queued::Connection {
-        stream: index,
-        problem: None,
-        at: HostTime::now(),
-    });
-    Some(source)
+impl Connection {
+    fn run(&mut self, source: Box<dyn Source>, stop: &AtomicBool) {
+        let mut source = Some(source);
+        let mut output = Output::default();
+        while !stop.load(Ordering::Relaxed) {
+            self.send_waiting();
+            let Some(open) = &mut source else {
+                std::thread::sleep(RETRY);
+                source = (self.driver.open)(&self.devices).ok();
+                if source.is_some() {
+                    self.say(None);
+                }
+                continue;
+            };
+            let result = open.read(&mut output);
+            for (stream, item) in output.items.drain(..) {
+                self.push(stream, item);
+            }
+            if let Err(error) = result {
+                // Closed before the search for it begins, or its name changes.
+                source = None;
+                self.say(Some(error.to_string()));
+            }
+        }
+    }
+
+    fn push(&mut self, stream: usize, item: Item) {
+        let bytes = image_bytes(&item);
+        let is_sample = matches!(item, Item::Sample(_));
+        let queued = Queued::Item {
+            stream: self.streams[stream],
+            item,
+            pushed: Instant::now(),
+        };
+        if bytes == 0 {
+            if let Err(TrySendError::Full(queued)) = self.queues.sensors.try_send(queued) {
+                if is_sample {
+                    self.dropped[stream].fetch_add(1, Ordering::Relaxed);
+                } else {
+                    self.keep(queued);
+                }
+            }
+            return;
+        }
+        let waiting = self.queues.image_bytes.fetch_add(bytes, Ordering::Relaxed);
+        if waiting + bytes > MAX_IMAGE_BYTES || self.queues.images.try_send(queued).is_err() {
+            self.queues.image_bytes.fetch_sub(bytes, Ordering::Relaxed);
+            self.dropped[stream].fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
+    /// Counts must not be lost with the packets that they count: equal ones are
+    /// added up until the queue takes them.
+    fn keep(&mut self, queued: Queued) {
+        let Queued::Item { stream, item, .. } = &queued else {
+            self.waiting.push_back(queued);
+            return;
+        };
+        for kept in &mut self.waiting {
+            let Queued::Item {
+                stream: of,
+                item: sum,
+                ..
+            } = kept
+            else {
+                continue;
+            };
+            if of != stream {
+                continue;
+            }
+            match (sum, item) {
+                (
+                    Item::Lost { kind, count, .. },
+                    Item::Lost {
+                        kind: other,
+                        count: more,
+                        ..
+                    },
+                ) if kind == other => {
+                    *count += more;
+                    return;
+                }
+                (Item::Missing { count, .. }, Item::Missing { count: more, .. }) => {
+                    *count += more;
+                    return;
+                }
+                (Item::Discarded { bytes }, Item::Discarded { bytes: more }) => {
+                    *bytes += more;
+                    return;
+                }
+                _ => {}
+            }
+        }
+        // A question's answer is worth nothing later; the rest is rare.
+        if !matches!(item, Item::Echo { .. }) {
+            self.waiting.push_back(queued);
+        }
+    }
+
+    fn send_waiting(&mut self) {
+        let queue = &self.queues.sensors;
+        while let Some(queued) = self.waiting.pop_front() {
+            if let Err(error) = queue.try_send(queued) {
+                self.waiting.push_front(error.into_inner());
+                break;
+            }
+        }
+    }
+
+    fn say(&mut self, problem: Option<String>) {
+        let at = HostTime::now();
+        for &stream in &self.streams {
+            let queued = Queued::Connection {
+                stream,
+                problem: problem.clone(),
+                at,
+            };
+            if let Err(error) = self.queues.sensors.try_send(queued) {
+                self.waiting.push_back(error.into_inner());
+            }
+        }
+    }
 }

@@ -1,7 +1,10 @@
 //! The recording session: devices run from opening to closing, episodes are
 //! intervals of capture time cut out of what they send.
 
+mod channels;
+mod delay;
 mod device;
+mod ring;
 mod stream;
 mod writer;
 
@@ -15,10 +18,15 @@ use std::{
 
 use bytes::Bytes;
 use crossbeam_channel::{Receiver, Sender, bounded};
-use dexumi_episode::{Calibration, EpisodeInfo, Ledger, Rig, SessionAnchor, StreamClock};
+use dexumi_episode::{
+    Calibration, Device, EpisodeInfo, HostTime, Ledger, Rig, SessionAnchor, StreamClock,
+};
 use serde::{Deserialize, Serialize};
 
-use crate::{driver::driver_of, error::CaptureError};
+use crate::{
+    driver::{Driver, driver_of},
+    error::CaptureError,
+};
 
 /// Samples in front of the writer: two seconds and more of the busiest rig, so
 /// that one slow write of the disk loses nothing.
@@ -33,6 +41,12 @@ pub struct RecorderOptions {
     pub reserve_bytes: u64,
     /// How long a device may take to send its first sample.
     pub patience: Duration,
+    /// Samples captured up to so long before Start are in the file as well, before
+    /// the episode's interval: what is interpolated at its first moment has
+    /// neighbours on both sides.
+    pub pre_roll: Duration,
+    /// Where episodes will go, to say how much is free there before the first.
+    pub folder: Option<PathBuf>,
 }
 
 impl Default for RecorderOptions {
@@ -40,6 +54,8 @@ impl Default for RecorderOptions {
         Self {
             reserve_bytes: 500_000_000,
             patience: Duration::from_secs(5),
+            pre_roll: Duration::from_secs(1),
+            folder: None,
         }
     }
 }
@@ -81,8 +97,22 @@ pub struct EpisodeReport {
     pub ledger: Ledger,
     /// Clocks at the end.
     pub clocks: std::collections::BTreeMap<String, StreamClock>,
+    /// 99th percentile of the time between a device's thread and the writer [s].
+    pub queue_p99_s: f64,
+    /// Files that a write error left unfinished; the episode went on in `path`.
+    #[serde(default)]
+    pub broken: Vec<BrokenSegment>,
     /// Why it ended.
     pub ended: Ended,
+}
+
+/// The part of an episode before a write error.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct BrokenSegment {
+    /// The unfinished file, for `dexumi recover`.
+    pub path: PathBuf,
+    /// What happened.
+    pub problem: String,
 }
 
 /// What a recorder does just now.
@@ -121,12 +151,18 @@ pub struct StreamStatus {
     pub suspect: u64,
     /// Never arrived.
     pub missing: u64,
+    /// Times the device was gone.
+    #[serde(default)]
+    pub outages: u64,
     /// `arrival` without a device clock, else `acquiring`, `locked`, `holdover`.
     pub clock: String,
     /// Device clock against the host [ppm].
     pub skew_ppm: f64,
     /// 95th percentile of the link's jitter [s].
     pub residual_p95_s: f64,
+    /// The fit is not further from the truth [s].
+    #[serde(default)]
+    pub bound_s: f64,
     /// Newest values: joint angles or sensor angles [rad], force counts, or
     /// position [m] and quaternion; empty for images.
     pub values: Vec<f64>,
@@ -145,6 +181,9 @@ pub struct Status {
     pub bytes: u64,
     /// Free on the episode's disk [byte]; 0 while unknown.
     pub free_bytes: u64,
+    /// 99th percentile of the time between a device's thread and the writer [s].
+    #[serde(default)]
+    pub queue_p99_s: f64,
     /// All streams, in the rig's order.
     pub streams: Vec<StreamStatus>,
     /// Newest messages, last one last.
@@ -168,10 +207,20 @@ impl Shared {
 }
 
 enum Command {
-    Start(Box<EpisodePlan>, Sender<Result<(), CaptureError>>),
-    Stop(Sender<Result<EpisodeReport, CaptureError>>),
+    Start {
+        plan: Box<EpisodePlan>,
+        at: HostTime,
+        reply: Sender<Result<(), CaptureError>>,
+    },
+    Stop {
+        at: HostTime,
+        reply: Sender<Result<EpisodeReport, CaptureError>>,
+    },
     Discard(Sender<Result<(), CaptureError>>),
-    Event { kind: String, text: String },
+    Event {
+        kind: String,
+        text: String,
+    },
     Shutdown,
 }
 
@@ -215,20 +264,30 @@ impl Recorder {
             threads: Vec::new(),
             options: options.clone(),
         };
+        let queues = device::Queues {
+            sensors,
+            images,
+            image_bytes: Arc::default(),
+        };
+        let image_bytes = queues.image_bytes.clone();
         let mut opened = Vec::new();
-        let mut dropped = Vec::new();
-        for (index, (device, driver)) in rig.device.iter().zip(&drivers).enumerate() {
-            let queue = if device.camera.is_some() {
-                images.clone()
-            } else {
-                sensors.clone()
-            };
-            let started =
-                device::start(index, device.clone(), driver, queue, stop_devices.clone())?;
+        let mut dropped = vec![Arc::default(); rig.device.len()];
+        for streams in connections(rig, &drivers)? {
+            let devices = streams.iter().map(|&i| rig.device[i].clone()).collect();
+            let started = device::start(
+                drivers[streams[0]],
+                devices,
+                streams.clone(),
+                queues.clone(),
+                stop_devices.clone(),
+            )?;
             recorder.threads.push(started.thread);
             opened.push(started.opened);
-            dropped.push(started.dropped);
+            for (stream, count) in streams.into_iter().zip(started.dropped) {
+                dropped[stream] = count;
+            }
         }
+        drop(queues);
         for result in opened {
             // A thread that died without a word has closed its channel.
             match result.recv() {
@@ -252,6 +311,7 @@ impl Recorder {
             options,
             shared,
             streams,
+            image_bytes,
         };
         let thread = std::thread::Builder::new()
             .name("writer".to_owned())
@@ -305,7 +365,8 @@ impl Recorder {
     /// One is running already, the disk is too full, or the file cannot be made.
     pub fn start(&self, plan: EpisodePlan) -> Result<(), CaptureError> {
         check_reserve(&plan.path, self.options.reserve_bytes)?;
-        self.ask(|reply| Command::Start(Box::new(plan), reply), "start")
+        let (plan, at) = (Box::new(plan), HostTime::now());
+        self.ask(|reply| Command::Start { plan, at, reply }, "start")
     }
 
     /// Ends the episode: drains every stream up to now, completes the file.
@@ -313,7 +374,8 @@ impl Recorder {
     /// # Errors
     /// None is running, or the file could not be completed.
     pub fn stop(&self) -> Result<EpisodeReport, CaptureError> {
-        self.ask(Command::Stop, "stop")
+        let at = HostTime::now();
+        self.ask(|reply| Command::Stop { at, reply }, "stop")
     }
 
     /// Ends the episode and throws it away.
@@ -356,6 +418,31 @@ impl Recorder {
         self.commands.send(command(reply)).map_err(|_| dead())?;
         answer.recv().map_err(|_| dead())?
     }
+}
+
+/// Which of the rig's entries come over one connection, as lists of indices.
+fn connections(rig: &Rig, drivers: &[&Driver]) -> Result<Vec<Vec<usize>>, CaptureError> {
+    let mut connections: Vec<Vec<usize>> = Vec::new();
+    for (index, device) in rig.device.iter().enumerate() {
+        let same =
+            |other: &Device| other.driver == device.driver && other.address == device.address;
+        let known = connections
+            .iter_mut()
+            .find(|streams| same(&rig.device[streams[0]]));
+        match known {
+            Some(streams) if drivers[index].shares => streams.push(index),
+            Some(streams) => {
+                return Err(CaptureError::Shared {
+                    first: rig.device[streams[0]].stream.clone(),
+                    second: device.stream.clone(),
+                    driver: drivers[index].name,
+                    address: device.address.clone(),
+                });
+            }
+            None => connections.push(vec![index]),
+        }
+    }
+    Ok(connections)
 }
 
 impl Drop for Recorder {

@@ -1,7 +1,7 @@
-//! One stream at the writer: its clock, its ledger, its channels in the file.
+//! One stream at the writer: its clock, its gaps, its ledger.
 
 use std::{
-    collections::VecDeque,
+    collections::{BTreeMap, VecDeque},
     sync::{
         Arc,
         atomic::{AtomicU64, Ordering},
@@ -9,57 +9,99 @@ use std::{
 };
 
 use dexumi_episode::{
-    Calibration, ChannelId, ClockEstimator, ClockFit, Delta, Device, EpisodeError, EpisodeWriter,
-    HostTime, JointCalibration, SessionAnchor, SessionTime, StreamClock, StreamKind, StreamLedger,
-    isometry,
-    schema::{
-        CameraCalibration, CompressedImage, Encoders, Force, FrameTransform, FrameTransforms,
-        JointState, JointStates, Joints, Pose, PoseInFrame, Quaternion, RawPacket, Stamp,
-        StreamHealth, Timing, Tracking, Vector3, suspect, timestamp, timing_topic,
-    },
-    sensor_angle_rad,
+    Calibration, ChannelId, ClockEstimator, ClockFit, Delta, Device, Echo, EpisodeError,
+    EpisodeWriter, HostTime, JointCalibration, SessionAnchor, SessionTime, StreamClock, StreamKind,
+    StreamLedger,
+    schema::{StreamHealth, suspect},
 };
 
-use super::StreamStatus;
+use super::{
+    StreamStatus,
+    channels::{Channels, angles},
+};
 use crate::driver::{Data, Driver, Item, Sample};
 
 /// How far back samples count for the live clock.
 const CLOCK_WINDOW: Delta = Delta::from_millis(60_000);
 /// A fit is renewed this often; between, it holds.
 const FIT_INTERVAL: Delta = Delta::from_millis(200);
+/// A device that sends nothing for longer is frozen, if its usual period is not
+/// a tenth of that or more.
+const SILENCE: Delta = Delta::from_millis(1_000);
+/// A camera without a clock is counted anew this often, so that the tolerance of
+/// its nominal rate does not add up.
+const PACE_SPAN: Delta = Delta::from_millis(20_000);
 
 pub(super) struct Stream {
-    device: Device,
-    driver: &'static Driver,
-    kind: Option<StreamKind>,
+    pub device: Device,
+    pub driver: &'static Driver,
+    pub kind: Option<StreamKind>,
+    pub joints: Option<JointCalibration>,
     latency: Delta,
-    joints: Option<JointCalibration>,
     clock: Option<ClockEstimator>,
     fit: Option<(ClockFit, HostTime)>,
     ledger: StreamLedger,
     dropped: Arc<AtomicU64>,
     dropped_before: u64,
-    /// Device time of the last sample and the usual step, for gaps.
-    last_device_ns: Option<i64>,
+    /// Capture time of the last sample and the usual step, for gaps.
+    last: Option<(HostTime, Option<i64>)>,
     step_ns: Option<f64>,
     lost_since: u64,
-    /// Of a camera without a clock: its first image of the episode, images since
+    /// Of a camera without a clock: the first image of the span, images since
     /// then, and how many its nominal rate says are missing.
     paced: Option<(HostTime, u64, u64)>,
+    /// Arrivals of the last second.
     recent: VecDeque<HostTime>,
+    last_arrival: Option<HostTime>,
     values: Vec<f64>,
+    about: Vec<(String, String)>,
     problem: Option<String>,
+    /// Since when the device is gone.
+    gone_since: Option<HostTime>,
+    /// The last outage is over, but no sample has come since.
+    returning: bool,
+    silent: bool,
     channels: Option<Channels>,
     /// Capture time of the newest sample, for draining.
     newest: Option<SessionTime>,
 }
 
-struct Channels {
-    main: ChannelId,
-    beside: Option<ChannelId>,
-    joints: Option<(ChannelId, ChannelId)>,
-    raw: Option<ChannelId>,
-    tf: Option<ChannelId>,
+/// What an item is worth to an episode, and when it happened.
+pub(super) struct Entry {
+    /// Capture time of a sample; else when it was known.
+    pub at: SessionTime,
+    what: What,
+}
+
+enum What {
+    Sample {
+        sample: Box<Sample>,
+        /// Samples that should have come before it.
+        missing: u64,
+    },
+    Lost {
+        kind: &'static str,
+        count: u64,
+    },
+    Missing {
+        count: u64,
+    },
+    Discarded {
+        bytes: u64,
+    },
+}
+
+impl Entry {
+    /// Memory that it holds beside its own size [byte].
+    pub fn image_bytes(&self) -> usize {
+        match &self.what {
+            What::Sample { sample, .. } => match &sample.data {
+                Data::Image(image) => image.data.len(),
+                _ => 0,
+            },
+            _ => 0,
+        }
+    }
 }
 
 impl Stream {
@@ -84,20 +126,25 @@ impl Stream {
             device,
             driver,
             kind,
-            latency,
             joints,
+            latency,
             clock,
             fit: None,
             ledger: StreamLedger::default(),
             dropped,
             dropped_before: 0,
-            last_device_ns: None,
+            last: None,
             step_ns: None,
             lost_since: 0,
             paced: None,
             recent: VecDeque::new(),
+            last_arrival: None,
             values: Vec::new(),
+            about: Vec::new(),
             problem: None,
+            gone_since: None,
+            returning: false,
+            silent: false,
             channels: None,
             newest: None,
         }
@@ -105,13 +152,6 @@ impl Stream {
 
     pub fn name(&self) -> &str {
         &self.device.stream
-    }
-
-    pub fn set_problem(&mut self, problem: Option<String>) {
-        self.problem = problem;
-        if self.problem.is_none() {
-            self.last_device_ns = None;
-        }
     }
 
     pub fn newest(&self) -> Option<SessionTime> {
@@ -126,85 +166,73 @@ impl Stream {
         &self.ledger
     }
 
-    /// Adds this stream's channels to a new file and starts its ledger anew.
-    pub fn open_channels(&mut self, writer: &mut EpisodeWriter) -> Result<(), EpisodeError> {
-        let topic = self.device.stream.clone();
-        let mut metadata = (self.driver.metadata)(&self.device);
-        metadata.push(("driver", self.driver.name.to_owned()));
-        let mut channels = match &self.kind {
-            Some(StreamKind::Encoders { side }) => {
-                let joints = match &self.joints {
-                    Some(joints) => {
-                        let names: Vec<_> = joints
-                            .joint
-                            .iter()
-                            .map(|joint| joint.name.as_str())
-                            .collect();
-                        let names = [("names", names.join(","))];
-                        Some((
-                            writer
-                                .channel::<JointStates>(&format!("/exo/{side}/joints"), &names)?,
-                            writer
-                                .channel::<Joints>(&format!("/exo/{side}/joints_flat"), &names)?,
-                        ))
-                    }
-                    None => None,
-                };
-                Channels {
-                    joints,
-                    ..Channels::of(writer.channel::<Encoders>(&topic, &metadata)?)
-                }
-            }
-            Some(StreamKind::Force { .. }) => {
-                Channels::of(writer.channel::<Force>(&topic, &metadata)?)
-            }
-            Some(StreamKind::Tracker { name }) => Channels {
-                beside: Some(writer.channel::<Tracking>(&format!("/tracker/{name}/status"), &[])?),
-                tf: Some(writer.channel::<FrameTransforms>("/tf", &[])?),
-                ..Channels::of(writer.channel::<PoseInFrame>(&topic, &metadata)?)
-            },
-            Some(StreamKind::Camera { .. }) | None => Channels {
-                beside: Some(writer.channel::<Timing>(&timing_topic(&topic), &[])?),
-                ..Channels::of(writer.channel::<CompressedImage>(&topic, &metadata)?)
-            },
-        };
-        if matches!(self.kind, Some(StreamKind::Tracker { .. })) {
-            channels.raw = Some(writer.channel::<RawPacket>(&format!("/raw{topic}"), &metadata)?);
-        }
-        self.channels = Some(channels);
-        self.ledger = StreamLedger::default();
-        self.paced = None;
-        self.dropped_before = self.dropped.load(Ordering::Relaxed);
-        Ok(())
+    /// What the device said of itself.
+    pub fn about(&self) -> &[(String, String)] {
+        &self.about
     }
 
-    /// Intrinsics of a calibrated camera, once at the start.
-    pub fn write_intrinsics(
-        &self,
+    /// The device came or went.
+    pub fn set_problem(&mut self, problem: Option<String>, at: HostTime) {
+        match (&self.problem, &problem) {
+            (None, Some(_)) => self.gone_since = Some(at),
+            (Some(_), None) => {
+                self.end_outage(at);
+                self.returning = true;
+                // It may have been without power: its clock starts anew.
+                if let Some(clock) = &mut self.clock {
+                    clock.restart();
+                }
+            }
+            _ => {}
+        }
+        self.problem = problem;
+    }
+
+    fn end_outage(&mut self, at: HostTime) {
+        if let Some(since) = self.gone_since.take() {
+            self.ledger.outages += 1;
+            self.ledger.outage_ns += (at - since).nanos().max(0);
+        }
+    }
+
+    /// Notices a device that is connected but says nothing. Returns a sentence
+    /// when that begins or ends.
+    pub fn watch(&mut self, now: HostTime) -> Option<String> {
+        let (Some(last), true) = (self.last_arrival, self.is_connected()) else {
+            self.silent = false;
+            return None;
+        };
+        let usual = Delta::from_nanos((10.0 * self.period_ns().unwrap_or(0.0)) as i64);
+        let silent = now - last > SILENCE.max(usual);
+        let changed = silent != std::mem::replace(&mut self.silent, silent);
+        changed.then(|| match silent {
+            true => format!(
+                "`{}` is connected, but has sent nothing for {:.1} s",
+                self.device.stream,
+                (now - last).secs_f64()
+            ),
+            false => format!("`{}` sends again", self.device.stream),
+        })
+    }
+
+    /// Usual time between two samples, where known [ns].
+    fn period_ns(&self) -> Option<f64> {
+        self.step_ns
+            .or_else(|| self.device.camera.as_ref().map(|mode| 1e9 / mode.fps))
+    }
+
+    /// Opens this stream's channels in a new file and starts its ledger anew.
+    pub fn open_channels(
+        &mut self,
         writer: &mut EpisodeWriter,
-        now: SessionTime,
+        start: HostTime,
     ) -> Result<(), EpisodeError> {
-        let (Some(StreamKind::Camera { name }), Some(mode)) = (&self.kind, &self.device.camera)
-        else {
-            return Ok(());
-        };
-        let Some([fx, fy, cx, cy]) = mode.intrinsics else {
-            return Ok(());
-        };
-        let channel =
-            writer.channel::<CameraCalibration>(&format!("/camera/{name}/calibration"), &[])?;
-        let message = CameraCalibration {
-            timestamp: Some(timestamp(now)),
-            frame_id: format!("camera/{name}"),
-            width: mode.width,
-            height: mode.height,
-            distortion_model: String::new(),
-            d: Vec::new(),
-            k: vec![fx, 0.0, cx, 0.0, fy, cy, 0.0, 0.0, 1.0],
-            r: vec![1.0, 0.0, 0.0, 0.0, 1.0, 0.0, 0.0, 0.0, 1.0],
-            p: vec![fx, 0.0, cx, 0.0, 0.0, fy, cy, 0.0, 0.0, 0.0, 1.0, 0.0],
-        };
-        writer.write(channel, 0, now, now, &message);
+        self.channels = Some(Channels::open(self, writer)?);
+        self.ledger = StreamLedger::default();
+        self.dropped_before = self.dropped.load(Ordering::Relaxed);
+        if self.gone_since.is_some() {
+            self.gone_since = Some(start);
+        }
         Ok(())
     }
 
@@ -212,61 +240,63 @@ impl Stream {
         self.channels = None;
     }
 
-    /// Takes an item from the device; writes it if it lies in the interval.
-    /// Returns the newest image for a preview.
-    pub fn take(
-        &mut self,
-        item: Item,
-        anchor: &SessionAnchor,
-        writer: Option<(&mut EpisodeWriter, SessionTime, Option<SessionTime>)>,
-    ) -> Option<bytes::Bytes> {
-        let within = |host: HostTime| match &writer {
-            Some((_, start, stop)) => {
-                let time = anchor.to_session(host);
-                time >= *start && stop.is_none_or(|stop| time <= stop)
-            }
-            None => false,
+    /// Takes an item from the device: keeps its clock and its rhythm, and says
+    /// what it is worth to an episode.
+    pub fn take(&mut self, item: Item, anchor: &SessionAnchor) -> Option<Entry> {
+        let entry = |at: HostTime, what| {
+            Some(Entry {
+                at: anchor.to_session(at),
+                what,
+            })
         };
         match item {
-            Item::Sample(sample) => return self.sample(sample, anchor, writer),
+            Item::Sample(sample) => Some(self.sample(sample, anchor)),
             Item::Lost { kind, count, at } => {
                 self.lost_since += count;
-                if within(at) {
-                    self.ledger.received += count;
-                    self.ledger.lose(kind, count);
-                }
+                entry(at, What::Lost { kind, count })
             }
-            Item::Missing { count, at } => {
-                if within(at) {
-                    self.ledger.missing += count;
+            Item::Missing { count, at } => entry(at, What::Missing { count }),
+            Item::Discarded { bytes } => entry(HostTime::now(), What::Discarded { bytes }),
+            Item::Echo {
+                sent,
+                device,
+                received,
+            } => {
+                if let Some(clock) = &mut self.clock {
+                    clock.push_echo(Echo {
+                        sent,
+                        device,
+                        received,
+                    });
                 }
+                None
             }
-            Item::Discarded { bytes } => {
-                if writer.is_some() {
-                    self.ledger.bytes_discarded += bytes;
+            Item::About(about) => {
+                for (key, value) in about {
+                    match self.about.iter_mut().find(|(known, _)| *known == key) {
+                        Some((_, old)) => *old = value,
+                        None => self.about.push((key, value)),
+                    }
                 }
+                None
             }
+            Item::Note { .. } => None,
         }
-        None
     }
 
-    fn sample(
-        &mut self,
-        sample: Sample,
-        anchor: &SessionAnchor,
-        writer: Option<(&mut EpisodeWriter, SessionTime, Option<SessionTime>)>,
-    ) -> Option<bytes::Bytes> {
+    fn sample(&mut self, sample: Sample, anchor: &SessionAnchor) -> Entry {
         let arrival = sample.arrival;
-        let trusted = sample.suspect & suspect::TICKS == 0;
+        let mut trusted = sample.suspect & suspect::TICKS == 0;
         if let (Some(clock), Some(device), true) =
             (&mut self.clock, sample.sent.or(sample.device), trusted)
         {
-            clock.push(device, arrival);
+            // One that contradicts the clock is dated by its arrival.
+            trusted = clock.push(device, arrival);
             let old = self
                 .fit
                 .as_ref()
                 .is_none_or(|(_, at)| arrival - *at > FIT_INTERVAL);
-            if old {
+            if old || std::mem::take(&mut self.returning) {
                 self.fit = clock.fit(arrival).map(|fit| (fit, arrival));
             }
         }
@@ -283,243 +313,125 @@ impl Stream {
         {
             self.recent.pop_front();
         }
-        let gap = self.gap(&sample, trusted);
+        self.last_arrival = Some(arrival);
+        let missing = self.gap(&sample, host, trusted) + self.pace(&sample);
         self.newest = Some(self.newest.map_or(capture, |newest| newest.max(capture)));
-        let image = match &sample.data {
-            Data::Image(jpeg) => Some(jpeg.clone()),
-            _ => None,
-        };
         self.remember(&sample.data);
-        if let Some((writer, start, stop)) = writer
-            && capture >= start
-            && stop.is_none_or(|stop| capture <= stop)
-        {
-            self.ledger.received += 1;
-            self.ledger.written += 1;
-            self.ledger.suspect += u64::from(sample.suspect != 0);
-            self.ledger.missing += gap;
-            if sample.device.is_none() {
-                self.ledger.missing += self.pace(arrival);
-            }
-            self.write(writer, sample, capture, anchor.to_session(arrival));
+        Entry {
+            at: capture,
+            what: What::Sample {
+                sample: Box::new(sample),
+                missing,
+            },
         }
-        image
     }
 
-    /// Samples that the device's clock says are missing, for one without a
-    /// sequence of its own. Packets already counted as lost are not counted again.
-    fn gap(&mut self, sample: &Sample, trusted: bool) -> u64 {
+    /// Samples that the device's clock says are missing before this one, for a
+    /// device without a sequence of its own. Packets already counted as lost are
+    /// not counted again. After an outage, and where the clock started anew, the
+    /// host's time since the last sample tells.
+    fn gap(&mut self, sample: &Sample, host: HostTime, trusted: bool) -> u64 {
         let lost = std::mem::take(&mut self.lost_since);
-        let has_sequence = matches!(sample.data, Data::Pose { .. });
-        let (Some(device), true, false) = (sample.device, trusted, has_sequence) else {
+        let (Some(device), true) = (sample.device, trusted) else {
             return 0;
         };
-        let last = self.last_device_ns.replace(device.nanos());
-        let step = (device.nanos() - last.unwrap_or(device.nanos())) as f64;
-        if step <= 0.0 || step > 5e9 {
+        let last = self.last.replace((host, Some(device.nanos())));
+        let Some((last_host, Some(last_device))) = last else {
+            return 0;
+        };
+        let by_device = (device.nanos() - last_device) as f64;
+        let by_host = (host - last_host).nanos() as f64;
+        let step = if (by_device - by_host).abs() < 0.1e9 {
+            by_device
+        } else {
+            by_host
+        };
+        if step <= 0.0 {
             return 0;
         }
         let usual = *self.step_ns.get_or_insert(step);
         let steps = (step / usual).round().max(1.0);
         // Slowly towards what is seen, by the per-step time: one gap moves it little.
         self.step_ns = Some(usual + (step / steps - usual) * 0.02);
+        if self.driver.counts_missing && step < 1e9 {
+            return 0;
+        }
         (steps as u64 - 1).saturating_sub(lost)
     }
 
     /// Newly missing images of a camera without a clock: those that its nominal
     /// rate, give or take half a percent, should have brought by now. A late image
     /// is less than a period late, so that it does not count.
-    fn pace(&mut self, arrival: HostTime) -> u64 {
-        let Some(mode) = &self.device.camera else {
+    fn pace(&mut self, sample: &Sample) -> u64 {
+        let (Some(mode), None, false) = (
+            &self.device.camera,
+            sample.device,
+            self.driver.counts_missing,
+        ) else {
             return 0;
         };
+        let arrival = sample.arrival;
         let (first, count, missing) = self.paced.get_or_insert((arrival, 0, 0));
         let due = ((arrival - *first).secs_f64() * mode.fps * 0.995).floor() as u64;
         let fresh = due.saturating_sub(*count + *missing);
         *count += 1;
         *missing += fresh;
-        fresh
-    }
-
-    fn angles(&self, counts: &[i32], reference: i32) -> Vec<f64> {
-        match &self.joints {
-            Some(joints) => joints
-                .joint
-                .iter()
-                .filter_map(|map| {
-                    let sensor = sensor_angle_rad(*counts.get(map.channel)?, reference)?;
-                    Some(map.apply(sensor).joint_rad)
-                })
-                .collect(),
-            None => counts
-                .iter()
-                .filter_map(|&count| sensor_angle_rad(count, reference))
-                .collect(),
+        if arrival - *first > PACE_SPAN {
+            self.paced = Some((arrival, 1, 0));
         }
+        fresh
     }
 
     fn remember(&mut self, data: &Data) {
         self.values = match data {
             Data::Encoders {
                 counts, reference, ..
-            } => self.angles(counts, *reference),
-            Data::Force(counts) => counts.iter().copied().map(f64::from).collect(),
+            } => angles(self.joints.as_ref(), counts, *reference),
+            Data::Force { counts, .. } => counts.iter().copied().map(f64::from).collect(),
             Data::Pose {
                 position_m,
                 rotation_xyzw,
                 ..
             } => position_m.iter().chain(rotation_xyzw).copied().collect(),
+            Data::Imu {
+                acceleration_m_s2: a,
+                angular_velocity_rad_s: w,
+            } => a.iter().chain(w).copied().collect(),
+            Data::Keypoints { points_m, .. } | Data::Markers { points_m } => {
+                points_m.iter().flatten().copied().collect()
+            }
             Data::Image(_) => Vec::new(),
         };
     }
 
-    fn write(
-        &self,
-        writer: &mut EpisodeWriter,
-        sample: Sample,
-        capture: SessionTime,
-        log: SessionTime,
-    ) {
-        let Some(channels) = &self.channels else {
-            return;
-        };
-        let sequence = sample.sequence;
-        let stamp = Stamp {
-            timestamp_ns: capture.nanos(),
-            host_time_ns: sample.arrival.nanos(),
-            device_time_ns: sample.device.map(|time| time.nanos()),
-            device_ticks: sample.ticks,
-            sequence,
-            suspect: sample.suspect,
-            sent_time_ns: sample.sent.map(|time| time.nanos()),
-        };
-        match sample.data {
-            Data::Encoders {
-                counts,
-                reference,
-                spare,
-            } => {
-                if let (Some((states, flat)), 0) = (channels.joints, sample.suspect) {
-                    let position = self.angles(&counts, reference);
-                    let names = self.joints.iter().flat_map(|joints| &joints.joint);
-                    let joints = names
-                        .zip(&position)
-                        .map(|(map, &position)| JointState {
-                            name: map.name.clone(),
-                            position: Some(position),
-                            ..JointState::default()
-                        })
-                        .collect();
-                    let message = JointStates {
-                        timestamp: Some(timestamp(capture)),
-                        joints,
-                    };
-                    writer.write(states, sequence, log, capture, &message);
-                    let message = Joints {
-                        stamp: Some(stamp),
-                        position,
-                    };
-                    writer.write(flat, sequence, log, capture, &message);
-                }
-                let message = Encoders {
-                    stamp: Some(stamp),
-                    counts,
-                    reference,
-                    spare,
-                };
-                writer.write(channels.main, sequence, log, capture, &message);
-            }
-            Data::Force([x, y, z]) => {
-                let message = Force {
-                    stamp: Some(stamp),
-                    x,
-                    y,
-                    z,
-                };
-                writer.write(channels.main, sequence, log, capture, &message);
-            }
-            Data::Pose {
-                position_m,
-                rotation_xyzw,
-                valid,
-                mean_error_m,
-            } => {
-                let pose = isometry(position_m, rotation_xyzw);
-                let (p, q) = (pose.translation.vector, pose.rotation.coords);
-                let orientation = Quaternion {
-                    x: q.x,
-                    y: q.y,
-                    z: q.z,
-                    w: q.w,
-                };
-                let translation = Vector3 {
-                    x: p.x,
-                    y: p.y,
-                    z: p.z,
-                };
-                let message = PoseInFrame {
-                    timestamp: Some(timestamp(capture)),
-                    frame_id: "world".to_owned(),
-                    pose: Some(Pose {
-                        position: Some(translation),
-                        orientation: Some(orientation),
-                    }),
-                };
-                writer.write(channels.main, sequence, log, capture, &message);
-                if let Some(beside) = channels.beside {
-                    let message = Tracking {
-                        stamp: Some(stamp),
-                        valid,
-                        mean_error_m,
-                    };
-                    writer.write(beside, sequence, log, capture, &message);
-                }
-                if let (Some(tf), Some(StreamKind::Tracker { name }), true) =
-                    (channels.tf, &self.kind, valid)
-                {
-                    let transform = FrameTransform {
-                        timestamp: Some(timestamp(capture)),
-                        parent_frame_id: "world".to_owned(),
-                        child_frame_id: format!("tracker/{name}"),
-                        translation: Some(translation),
-                        rotation: Some(orientation),
-                    };
-                    let message = FrameTransforms {
-                        transforms: vec![transform],
-                    };
-                    writer.write(tf, sequence, log, capture, &message);
-                }
-                if let (Some(raw), Some(data)) = (channels.raw, sample.raw) {
-                    let message = RawPacket {
-                        stamp: Some(stamp),
-                        data: data.to_vec(),
-                    };
-                    writer.write(raw, sequence, log, capture, &message);
+    /// Counts an entry that belongs to the episode, and writes its sample.
+    pub fn write(&mut self, entry: Entry, anchor: &SessionAnchor, writer: &mut EpisodeWriter) {
+        match entry.what {
+            What::Sample { sample, missing } => {
+                self.ledger.received += 1;
+                self.ledger.written += 1;
+                self.ledger.suspect += u64::from(sample.suspect != 0);
+                self.ledger.missing += missing;
+                if let Some(channels) = &self.channels {
+                    let log = anchor.to_session(sample.arrival);
+                    channels.write(self, writer, *sample, entry.at, log);
                 }
             }
-            Data::Image(data) => {
-                if let Some(beside) = channels.beside {
-                    writer.write(
-                        beside,
-                        sequence,
-                        log,
-                        capture,
-                        &Timing { stamp: Some(stamp) },
-                    );
-                }
-                let name = match &self.kind {
-                    Some(StreamKind::Camera { name }) => name.as_str(),
-                    _ => "",
-                };
-                let message = CompressedImage {
-                    timestamp: Some(timestamp(capture)),
-                    frame_id: format!("camera/{name}"),
-                    data,
-                    format: "jpeg".to_owned(),
-                };
-                writer.write(channels.main, sequence, log, capture, &message);
+            What::Lost { kind, count } => {
+                self.ledger.received += count;
+                self.ledger.lose(kind, count);
             }
+            What::Missing { count } => self.ledger.missing += count,
+            What::Discarded { bytes } => self.ledger.bytes_discarded += bytes,
         }
+    }
+
+    /// Counts samples that a file after a write error took over from the one before.
+    pub fn adopt(&mut self, moved: &BTreeMap<ChannelId, u64>) {
+        let main = self.channels.as_ref().map(Channels::main);
+        let count = main.and_then(|main| moved.get(&main)).copied();
+        self.ledger.received += count.unwrap_or(0);
+        self.ledger.written += count.unwrap_or(0);
     }
 
     /// Counts what found the queue full since the start of the episode.
@@ -531,44 +443,49 @@ impl Stream {
         self.ledger.lose("queue_full", fresh);
     }
 
+    /// Counts an outage that lasts beyond the end of the episode.
+    pub fn count_outage(&mut self, now: HostTime) {
+        if self.gone_since.is_some() {
+            self.end_outage(now);
+            self.gone_since = Some(now);
+        }
+    }
+
     /// State of the clock, for the file.
     pub fn clock(&self, now: HostTime) -> Option<StreamClock> {
-        let model = (self.driver.clock)(&self.device)?;
-        let clock = self.clock.as_ref()?;
-        let anchors = clock
-            .anchors()
-            .iter()
-            .map(|(d, h)| (d.nanos(), h.nanos()))
-            .collect();
-        Some(StreamClock {
-            model,
-            fit: clock.fit(now),
-            anchors,
-        })
+        self.clock.as_ref().map(|clock| clock.state(now))
     }
 
     pub fn status(&self, now: HostTime) -> StreamStatus {
-        let age = self.recent.back().map(|&last| now - last);
+        let age = self.last_arrival.map(|last| now - last);
         let fresh = self
             .recent
             .iter()
             .filter(|&&at| now - at < Delta::from_millis(1000))
             .count();
         let fit = self.fit.as_ref().map(|(fit, _)| fit);
+        let silent = || {
+            self.silent.then(|| {
+                let age_s = age.map_or(0.0, Delta::secs_f64);
+                format!("connected, but has sent nothing for {age_s:.1} s")
+            })
+        };
+        let seconds = |ns: i64| Delta::from_nanos(ns).secs_f64();
         StreamStatus {
             stream: self.device.stream.clone(),
             rate_hz: fresh as f64,
             age_s: age.map_or(-1.0, Delta::secs_f64),
-            problem: self.problem.clone(),
+            problem: self.problem.clone().or_else(silent),
             received: self.ledger.received,
             written: self.ledger.written,
             lost: self.ledger.lost(),
             suspect: self.ledger.suspect,
             missing: self.ledger.missing,
+            outages: self.ledger.outages,
             clock: fit.map_or("arrival", |fit| fit.state.name()).to_owned(),
             skew_ppm: fit.map_or(0.0, |fit| fit.skew_ppm),
-            residual_p95_s: fit
-                .map_or(0.0, |fit| Delta::from_nanos(fit.residual_p95_ns).secs_f64()),
+            residual_p95_s: fit.map_or(0.0, |fit| seconds(fit.residual_p95_ns)),
+            bound_s: fit.map_or(0.0, |fit| seconds(fit.bound_ns)),
             // JSON has no word for what is not finite.
             values: self
                 .values
@@ -586,19 +503,8 @@ impl Stream {
             clock_state: status.clock,
             skew_ppm: status.skew_ppm,
             residual_p95_s: status.residual_p95_s,
+            bound_s: status.bound_s,
             ..self.ledger.to_health(&self.device.stream)
-        }
-    }
-}
-
-impl Channels {
-    fn of(main: ChannelId) -> Self {
-        Self {
-            main,
-            beside: None,
-            joints: None,
-            raw: None,
-            tf: None,
         }
     }
 }

@@ -1,23 +1,31 @@
 //! The single writer thread: takes samples, keeps clocks and ledgers, writes.
 
+mod open;
+
 use std::{
-    path::PathBuf,
-    sync::Arc,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
     time::{Duration, Instant},
 };
 
-use crossbeam_channel::{Receiver, Sender, select};
-use dexumi_episode::{
-    Calibration, ChannelId, EpisodeError, EpisodeWriter, HostTime, Ledger, Rig, SessionAnchor,
-    SessionTime,
-    schema::{Event, FrameTransform, FrameTransforms, Health, Log, Quaternion, Vector3, timestamp},
-};
+use crossbeam_channel::{Receiver, select};
+use dexumi_episode::{Calibration, Delta, HostTime, Ledger, Rig, SessionAnchor};
 
+use self::open::{Open, Stopping, chain};
 use super::{
-    Command, Ended, EpisodePlan, EpisodeReport, RecorderOptions, RecorderState, Shared,
-    device::Queued, free_bytes, stream::Stream,
+    Command, Ended, EpisodeReport, RecorderOptions, RecorderState, Shared,
+    delay::Delays,
+    device::{Queued, image_bytes},
+    free_bytes,
+    ring::Ring,
+    stream::Stream,
 };
-use crate::error::CaptureError;
+use crate::{
+    driver::{Data, Item},
+    error::CaptureError,
+};
 
 /// Chunks are closed this often: what a kill may cost, besides the queue.
 const TICK: Duration = Duration::from_millis(50);
@@ -26,6 +34,18 @@ const STATUS: Duration = Duration::from_millis(50);
 /// After Stop, how long a stream may take to pass the stop time.
 const DRAIN: Duration = Duration::from_millis(500);
 const KEPT_MESSAGES: usize = 50;
+/// The wall clock is said to have been set when it moved by more within a second.
+const WALL_CLOCK_STEP: Delta = Delta::from_millis(20);
+/// A file that breaks sooner after another is not worth a third.
+const SHORTEST_SEGMENT: Duration = Duration::from_secs(2);
+
+/// Foxglove's levels of messages.
+#[derive(Clone, Copy)]
+enum Level {
+    Info = 2,
+    Warning = 3,
+    Error = 4,
+}
 
 pub(super) struct WriterThread {
     pub rig: Rig,
@@ -34,50 +54,66 @@ pub(super) struct WriterThread {
     pub options: RecorderOptions,
     pub shared: Arc<Shared>,
     pub streams: Vec<Stream>,
+    pub image_bytes: Arc<AtomicUsize>,
 }
 
-struct Open {
-    writer: EpisodeWriter,
-    path: PathBuf,
-    start: SessionTime,
-    stop: Option<Stopping>,
-    events: ChannelId,
-    health: ChannelId,
-    log: ChannelId,
-    last_health: Instant,
-}
-
-struct Stopping {
-    at: SessionTime,
-    deadline: Instant,
-    why: Ended,
-    reply: Option<Sender<Result<EpisodeReport, CaptureError>>>,
+/// What the thread works with.
+struct Writer {
+    fixed: WriterThread,
+    open: Option<Open>,
+    /// An episode that ended by itself waits here for its stop.
+    ended: Option<EpisodeReport>,
+    /// What was captured before an episode, or after its end.
+    ring: Ring,
+    delays: Delays,
+    /// UNIX time minus host time when last looked at.
+    wall_offset: Delta,
+    last_look: Instant,
 }
 
 impl WriterThread {
     pub fn run(
-        mut self,
+        self,
         sensors: &Receiver<Queued>,
         images: &Receiver<Queued>,
         commands: &Receiver<Command>,
     ) {
-        let mut open: Option<Open> = None;
-        let mut ended: Option<EpisodeReport> = None;
+        let wall_offset = wall_offset();
+        Writer {
+            ring: Ring::new(self.options.pre_roll),
+            fixed: self,
+            open: None,
+            ended: None,
+            delays: Delays::default(),
+            wall_offset,
+            last_look: Instant::now(),
+        }
+        .run(sensors, images, commands);
+    }
+}
+
+impl Writer {
+    fn run(
+        &mut self,
+        sensors: &Receiver<Queued>,
+        images: &Receiver<Queued>,
+        commands: &Receiver<Command>,
+    ) {
         let mut next_tick = Instant::now() + TICK;
         let mut next_status = Instant::now();
         loop {
             select! {
                 recv(sensors) -> message => match message {
-                    Ok(message) => self.take(message, &mut open),
+                    Ok(message) => self.take(message),
                     Err(_) => std::thread::sleep(TICK),
                 },
                 recv(images) -> message => match message {
-                    Ok(message) => self.take(message, &mut open),
+                    Ok(message) => self.take(message),
                     Err(_) => std::thread::sleep(TICK),
                 },
                 recv(commands) -> command => match command {
                     Ok(Command::Shutdown) | Err(_) => break,
-                    Ok(command) => self.command(command, &mut open, &mut ended),
+                    Ok(command) => self.command(command),
                 },
                 default(next_tick.saturating_duration_since(Instant::now())) => {}
             }
@@ -86,38 +122,60 @@ impl WriterThread {
                 let Ok(message) = sensors.try_recv().or_else(|_| images.try_recv()) else {
                     break;
                 };
-                self.take(message, &mut open);
+                self.take(message);
             }
             let now = Instant::now();
             if now >= next_tick {
                 next_tick = now + TICK;
-                self.tick(&mut open, &mut ended);
+                self.tick();
             }
             if now >= next_status {
                 next_status = now + STATUS;
-                self.publish(open.as_ref(), ended.is_some());
+                self.publish();
             }
         }
         // The program ends: an episode that still runs is completed, not left.
-        if let Some(running) = open.take() {
-            let at = self.anchor.to_session(HostTime::now());
-            let stopping = running.stop.as_ref().map_or(at, |stopping| stopping.at);
+        if let Some(mut running) = self.open.take() {
+            let at = self.fixed.anchor.to_session(HostTime::now());
+            let stopping = running.stop.take().map_or(at, |stopping| stopping.at);
             let _ = self.finish(running, stopping, Ended::Stopped);
         }
     }
 
-    fn take(&mut self, message: Queued, open: &mut Option<Open>) {
+    fn take(&mut self, message: Queued) {
         match message {
-            Queued::Item(index, item) => {
-                let target = open.as_mut().map(|open| {
-                    let stop = open.stop.as_ref().map(|stopping| stopping.at);
-                    (&mut open.writer, open.start, stop)
-                });
-                let stream = &mut self.streams[index];
-                if let Some(jpeg) = stream.take(item, &self.anchor, target) {
-                    let mut previews = self.shared.previews();
-                    let entry = previews.entry(stream.name().to_owned()).or_default();
-                    *entry = (entry.0 + 1, jpeg);
+            Queued::Item {
+                stream: index,
+                item,
+                pushed,
+            } => {
+                self.delays.push(pushed.elapsed());
+                let bytes = image_bytes(&item);
+                self.fixed.image_bytes.fetch_sub(bytes, Ordering::Relaxed);
+                if let Item::Note { warning, text } = &item {
+                    let name = self.fixed.streams[index].name().to_owned();
+                    let level = if *warning {
+                        Level::Warning
+                    } else {
+                        Level::Info
+                    };
+                    self.say(level, &name, text.clone(), HostTime::now());
+                    return;
+                }
+                self.preview(index, &item);
+                let anchor = self.fixed.anchor;
+                let stream = &mut self.fixed.streams[index];
+                let Some(entry) = stream.take(item, &anchor) else {
+                    return;
+                };
+                match &mut self.open {
+                    Some(open) if open.stop.as_ref().is_none_or(|stop| entry.at <= stop.at) => {
+                        // Older than the pre-roll: of an episode before.
+                        if entry.at >= open.from {
+                            stream.write(entry, &anchor, &mut open.writer);
+                        }
+                    }
+                    _ => self.ring.push(index, entry),
                 }
             }
             Queued::Connection {
@@ -125,78 +183,71 @@ impl WriterThread {
                 problem,
                 at,
             } => {
-                let name = self.streams[stream].name().to_owned();
-                let text = match &problem {
-                    Some(problem) => problem.clone(),
-                    None => format!("`{name}` is back"),
+                let name = self.fixed.streams[stream].name().to_owned();
+                let (level, text) = match &problem {
+                    Some(problem) => (Level::Error, problem.clone()),
+                    None => (Level::Info, format!("`{name}` is back")),
                 };
-                let level = if problem.is_some() { 4 } else { 2 };
-                self.streams[stream].set_problem(problem);
-                self.say(open.as_mut(), level, &name, text, at);
+                self.fixed.streams[stream].set_problem(problem, at);
+                self.say(level, &name, text, at);
             }
         }
     }
 
-    /// A message for people: into the file, and into the status. Levels are
-    /// Foxglove's: 2 info, 3 warning, 4 error.
-    fn say(&self, open: Option<&mut Open>, level: i32, name: &str, text: String, at: HostTime) {
-        if let Some(open) = open {
-            let time = self.anchor.to_session(at);
-            let message = Log {
-                timestamp: Some(timestamp(time)),
-                level,
-                message: text.clone(),
-                name: name.to_owned(),
-                ..Log::default()
-            };
-            open.writer.write(open.log, 0, time, time, &message);
+    fn preview(&self, index: usize, item: &Item) {
+        if let Item::Sample(sample) = item
+            && let Data::Image(image) = &sample.data
+        {
+            let mut previews = self.fixed.shared.previews();
+            let topic = self.fixed.streams[index].name();
+            let entry = previews.entry(topic.to_owned()).or_default();
+            *entry = (entry.0 + 1, image.data.clone());
         }
-        let mut status = self.shared.status();
+    }
+
+    /// A message for people: into the file, and into the status.
+    fn say(&mut self, level: Level, name: &str, text: String, at: HostTime) {
+        if let Some(open) = &mut self.open {
+            open.log(level as i32, name, &text, self.fixed.anchor.to_session(at));
+        }
+        let mut status = self.fixed.shared.status();
         status.messages.push(text);
         let excess = status.messages.len().saturating_sub(KEPT_MESSAGES);
         status.messages.drain(..excess);
     }
 
-    fn command(
-        &mut self,
-        command: Command,
-        open: &mut Option<Open>,
-        ended: &mut Option<EpisodeReport>,
-    ) {
+    fn command(&mut self, command: Command) {
         let not_running = |command: &'static str| CaptureError::State {
             command,
             problem: "no episode is being recorded; start one first".to_owned(),
         };
         match command {
-            Command::Start(plan, reply) => {
-                let result = if open.is_some() {
+            Command::Start { plan, at, reply } => {
+                let result = if self.open.is_some() {
                     Err(CaptureError::State {
                         command: "start",
                         problem: "an episode is being recorded; stop it first".to_owned(),
                     })
                 } else {
-                    *ended = None;
-                    self.start(*plan).map(|started| *open = Some(started))
+                    self.ended = None;
+                    self.start(*plan, at)
                 };
-                self.publish(open.as_ref(), false);
+                self.publish();
                 let _ = reply.send(result);
             }
-            Command::Stop(reply) => match (open.as_mut(), ended.take()) {
-                (Some(running), _) if running.stop.is_none() => {
-                    let at = self.anchor.to_session(HostTime::now());
-                    running.stop = Some(Stopping {
-                        at,
-                        deadline: Instant::now() + DRAIN,
-                        why: Ended::Stopped,
-                        reply: Some(reply),
-                    });
-                }
-                (Some(running), _) => {
+            Command::Stop { at, reply } => match (&mut self.open, self.ended.take()) {
+                (Some(running), _) => match &mut running.stop {
                     // Already ending by itself: this caller gets the report.
-                    if let Some(stopping) = &mut running.stop {
-                        stopping.reply = Some(reply);
+                    Some(stopping) => stopping.reply = Some(reply),
+                    None => {
+                        running.stop = Some(Stopping {
+                            at: self.fixed.anchor.to_session(at),
+                            deadline: Instant::now() + DRAIN,
+                            why: Ended::Stopped,
+                            reply: Some(reply),
+                        });
                     }
-                }
+                },
                 (None, Some(report)) => {
                     let _ = reply.send(Ok(report));
                 }
@@ -205,311 +256,146 @@ impl WriterThread {
                 }
             },
             Command::Discard(reply) => {
-                let result = match open.take() {
+                let result = match self.open.take() {
                     Some(running) => {
-                        self.streams.iter_mut().for_each(Stream::close_channels);
-                        running.writer.discard().map_err(CaptureError::from)
+                        let streams = &mut self.fixed.streams;
+                        streams.iter_mut().for_each(Stream::close_channels);
+                        running.discard().map_err(CaptureError::from)
                     }
                     None => Err(not_running("discard")),
                 };
-                self.publish(None, false);
+                self.publish();
                 let _ = reply.send(result);
             }
             Command::Event { kind, text } => {
-                if let Some(open) = open {
-                    let now = self.anchor.to_session(HostTime::now());
-                    let message = Event {
-                        timestamp_ns: now.nanos(),
-                        kind,
-                        text,
-                    };
-                    open.writer.write(open.events, 0, now, now, &message);
+                if let Some(open) = &mut self.open {
+                    let now = self.fixed.anchor.to_session(HostTime::now());
+                    open.event(0, &kind, &text, now);
                 }
             }
             Command::Shutdown => {}
         }
     }
 
-    fn start(&mut self, plan: EpisodePlan) -> Result<Open, CaptureError> {
-        let EpisodePlan { path, info } = plan;
-        let calibration = self.calibration.as_ref().map(Calibration::to_toml);
-        let mut writer =
-            EpisodeWriter::create(&path, &info, &self.rig.to_toml(), calibration.as_deref())?;
-        match self.open_channels(&mut writer, &info.task) {
-            Ok((start, events, health, log)) => Ok(Open {
-                writer,
-                path,
-                start,
-                stop: None,
-                events,
-                health,
-                log,
-                last_health: Instant::now(),
-            }),
-            Err(error) => {
-                let _ = writer.discard();
-                Err(error.into())
-            }
-        }
-    }
-
-    fn open_channels(
-        &mut self,
-        writer: &mut EpisodeWriter,
-        task: &str,
-    ) -> Result<(SessionTime, ChannelId, ChannelId, ChannelId), EpisodeError> {
-        let events = writer.channel::<Event>("/events", &[])?;
-        let health = writer.channel::<Health>("/health", &[])?;
-        let log = writer.channel::<Log>("/log", &[])?;
+    /// Once a second: the ledger into the file, a look at the disk, at the wall
+    /// clock, and at devices that say nothing.
+    fn look_around(&mut self) {
         let now = HostTime::now();
-        for stream in &mut self.streams {
-            stream.open_channels(writer)?;
-            if let Some(clock) = stream.clock(now) {
-                writer.clock(stream.name(), &clock)?;
-            }
-        }
-        let start = self.anchor.to_session(HostTime::now());
-        for stream in &self.streams {
-            stream.write_intrinsics(writer, start)?;
-        }
-        if !self.rig.mount.is_empty() {
-            let tf = writer.channel::<FrameTransforms>("/tf", &[])?;
-            let message = FrameTransforms {
-                transforms: mounts(&self.rig, start),
-            };
-            writer.write(tf, 0, start, start, &message);
-        }
-        let event = Event {
-            timestamp_ns: start.nanos(),
-            kind: "start".to_owned(),
-            text: task.to_owned(),
-        };
-        writer.write(events, 0, start, start, &event);
-        // On disk at once: a killed recorder leaves a file that explains itself.
-        writer.tick()?;
-        Ok((start, events, health, log))
-    }
-
-    fn tick(&mut self, open: &mut Option<Open>, ended: &mut Option<EpisodeReport>) {
-        let Some(running) = open else { return };
-        self.streams.iter_mut().for_each(Stream::count_dropped);
-        let now = HostTime::now();
-        if running.last_health.elapsed() >= HEALTH {
-            running.last_health = Instant::now();
-            let time = self.anchor.to_session(now);
-            write_health(&self.streams, running, time, now);
-            if running.stop.is_none() && free_bytes(&running.path) < self.options.reserve_bytes {
-                running.stop = Some(Stopping {
-                    at: time,
-                    deadline: Instant::now() + DRAIN,
-                    why: Ended::DiskReserve,
-                    reply: None,
-                });
-                let text = format!(
-                    "disk is down to its reserve of {} MB: the episode is ended and complete up to here",
-                    self.options.reserve_bytes / 1_000_000
-                );
-                self.say(open.as_mut(), 4, "writer", text, now);
-            }
-        }
-        let Some(running) = open else { return };
-        if let Err(error) = running.writer.tick() {
-            let failed = open.take().expect("it was open a line ago");
-            let problem = chain(&error);
-            self.say(
-                None,
-                4,
-                "writer",
-                format!("cannot write the episode: {problem}"),
-                now,
+        let time = self.fixed.anchor.to_session(now);
+        let wall_offset = wall_offset();
+        let step = wall_offset - std::mem::replace(&mut self.wall_offset, wall_offset);
+        if step.abs() > WALL_CLOCK_STEP {
+            let text = format!(
+                "the computer's wall clock was set by {:+.3} s; the recording runs on its own clock \
+                 and is not affected",
+                step.secs_f64()
             );
-            let reply = failed.stop.and_then(|stopping| stopping.reply);
-            let report = EpisodeReport {
-                duration_s: (self.anchor.to_session(now) - failed.start).secs_f64(),
-                bytes: failed.writer.bytes(),
-                path: failed.writer.abandon(),
-                ledger: self.ledger(),
-                clocks: Default::default(),
-                ended: Ended::WriteError { problem },
-            };
-            self.streams.iter_mut().for_each(Stream::close_channels);
-            // Whoever waits for the report reads the state next.
-            self.publish(None, reply.is_none());
-            hand_over(report, reply, ended);
+            self.say(Level::Warning, "clock", text, now);
+        }
+        let Some(running) = &mut self.open else {
+            return;
+        };
+        running.health(&self.fixed.streams, time, now);
+        if running.stop.is_none() && free_bytes(&running.path) < self.fixed.options.reserve_bytes {
+            running.stop = Some(Stopping {
+                at: time,
+                deadline: Instant::now() + DRAIN,
+                why: Ended::DiskReserve,
+                reply: None,
+            });
+            let text = format!(
+                "disk is down to its reserve of {} MB: the episode is ended and complete up to here",
+                self.fixed.options.reserve_bytes / 1_000_000
+            );
+            self.say(Level::Error, "writer", text, now);
+        }
+    }
+
+    fn tick(&mut self) {
+        let now = HostTime::now();
+        let streams = &mut self.fixed.streams;
+        let changes: Vec<_> = streams
+            .iter_mut()
+            .filter_map(|stream| Some((stream.watch(now)?, stream.name().to_owned())))
+            .collect();
+        for (text, name) in changes {
+            self.say(Level::Warning, &name, text, now);
+        }
+        if self.last_look.elapsed() >= HEALTH {
+            self.last_look = Instant::now();
+            self.look_around();
+        }
+        let streams = &mut self.fixed.streams;
+        streams.iter_mut().for_each(Stream::count_dropped);
+        let Some(running) = &mut self.open else {
+            return;
+        };
+        if let Err(error) = running.writer.tick() {
+            let failed = self.open.take().expect("it was open a line ago");
+            self.broken(failed, chain(&error), now);
             return;
         }
         let done = running.stop.as_ref().is_some_and(|stopping| {
             let passed = |stream: &Stream| {
                 !stream.is_connected() || stream.newest().is_none_or(|newest| newest > stopping.at)
             };
-            self.streams.iter().all(passed) || Instant::now() >= stopping.deadline
+            self.fixed.streams.iter().all(passed) || Instant::now() >= stopping.deadline
         });
         if done {
-            let mut running = open.take().expect("it was open a line ago");
+            let mut running = self.open.take().expect("it was open a line ago");
             let stopping = running.stop.take().expect("checked above");
             let result = self.finish(running, stopping.at, stopping.why);
-            self.publish(None, stopping.reply.is_none() && result.is_ok());
-            match result {
-                Ok(report) => hand_over(report, stopping.reply, ended),
-                Err(error) => {
-                    if let Some(reply) = stopping.reply {
-                        let _ = reply.send(Err(error));
-                    }
+            match (result, stopping.reply) {
+                (result, Some(reply)) => {
+                    self.publish();
+                    let _ = reply.send(result);
                 }
+                (Ok(report), None) => {
+                    self.ended = Some(report);
+                    self.publish();
+                }
+                (Err(_), None) => self.publish(),
             }
         }
     }
 
     fn ledger(&self) -> Ledger {
-        self.streams
+        self.fixed
+            .streams
             .iter()
             .map(|stream| (stream.name().to_owned(), stream.ledger().clone()))
             .collect()
     }
 
-    fn finish(
-        &mut self,
-        mut open: Open,
-        stop: SessionTime,
-        ended: Ended,
-    ) -> Result<EpisodeReport, CaptureError> {
-        self.streams.iter_mut().for_each(Stream::count_dropped);
+    fn publish(&self) {
         let now = HostTime::now();
-        let event = Event {
-            timestamp_ns: stop.nanos(),
-            kind: "stop".to_owned(),
-            text: String::new(),
-        };
-        open.writer.write(open.events, 1, stop, stop, &event);
-        write_health(&self.streams, &mut open, stop, now);
-        let ledger = self.ledger();
-        let bytes = open.writer.bytes();
-        let mut clocks = std::collections::BTreeMap::new();
-        let partial = open.writer.partial().to_owned();
-        let mut complete = |writer: &mut EpisodeWriter| -> Result<(), EpisodeError> {
-            writer.tick()?;
-            for stream in &self.streams {
-                if let Some(clock) = stream.clock(now) {
-                    writer.clock(stream.name(), &clock)?;
-                    clocks.insert(stream.name().to_owned(), clock);
-                }
-            }
-            Ok(())
-        };
-        let duration_s = (stop - open.start).secs_f64();
-        let result = complete(&mut open.writer);
-        let result = match result {
-            Ok(()) => open.writer.finish(Some((open.start, stop)), &ledger),
-            Err(error) => {
-                open.writer.abandon();
-                Err(error)
-            }
-        };
-        self.streams.iter_mut().for_each(Stream::close_channels);
-        let (path, ended) = match result {
-            Ok(path) => (path, ended),
-            Err(error) => (
-                partial,
-                Ended::WriteError {
-                    problem: chain(&error),
-                },
-            ),
-        };
-        Ok(EpisodeReport {
-            path,
-            duration_s,
-            bytes,
-            ledger,
-            clocks,
-            ended,
-        })
-    }
-
-    fn publish(&self, open: Option<&Open>, ended: bool) {
-        let now = HostTime::now();
-        let streams = self
-            .streams
-            .iter()
-            .map(|stream| stream.status(now))
-            .collect();
-        let mut status = self.shared.status();
+        let fixed = &self.fixed;
+        let streams = fixed.streams.iter().map(|stream| stream.status(now));
+        let streams = streams.collect();
+        let open = self.open.as_ref();
+        let mut status = fixed.shared.status();
         status.streams = streams;
         status.state = match open {
             Some(open) if open.stop.is_some() => RecorderState::Saving,
             Some(_) => RecorderState::Recording,
-            None if ended => RecorderState::Ended,
+            None if self.ended.is_some() => RecorderState::Ended,
             None => RecorderState::Idle,
         };
         status.episode = open.map(|open| open.path.clone());
         status.elapsed_s = open.map_or(0.0, |open| {
-            (self.anchor.to_session(now) - open.start).secs_f64()
+            (fixed.anchor.to_session(now) - open.start).secs_f64()
         });
         status.bytes = open.map_or(0, |open| open.writer.bytes());
-        if let Some(open) = open {
-            status.free_bytes = free_bytes(&open.path);
+        status.queue_p99_s = self.delays.p99_s();
+        let folder = fixed.options.folder.as_ref().map(|folder| folder.join("."));
+        if let Some(path) = open.map(|open| &open.path).or(folder.as_ref()) {
+            status.free_bytes = free_bytes(path);
         }
     }
 }
 
-fn write_health(streams: &[Stream], open: &mut Open, time: SessionTime, now: HostTime) {
-    let streams = streams.iter().map(|stream| stream.health(now)).collect();
-    let message = Health {
-        timestamp_ns: time.nanos(),
-        streams,
-    };
-    open.writer.write(open.health, 0, time, time, &message);
-}
-
-fn hand_over(
-    report: EpisodeReport,
-    reply: Option<Sender<Result<EpisodeReport, CaptureError>>>,
-    ended: &mut Option<EpisodeReport>,
-) {
-    match reply {
-        Some(reply) => {
-            let _ = reply.send(Ok(report));
-        }
-        None => *ended = Some(report),
-    }
-}
-
-fn mounts(rig: &Rig, now: SessionTime) -> Vec<FrameTransform> {
-    rig.mount
-        .iter()
-        .map(|mount| {
-            let parent_from_child = mount.parent_from_child();
-            let (p, q) = (
-                parent_from_child.translation.vector,
-                parent_from_child.rotation.coords,
-            );
-            FrameTransform {
-                timestamp: Some(timestamp(now)),
-                parent_frame_id: mount.parent.clone(),
-                child_frame_id: mount.child.clone(),
-                translation: Some(Vector3 {
-                    x: p.x,
-                    y: p.y,
-                    z: p.z,
-                }),
-                rotation: Some(Quaternion {
-                    x: q.x,
-                    y: q.y,
-                    z: q.z,
-                    w: q.w,
-                }),
-            }
-        })
-        .collect()
-}
-
-/// An error with its sources, for a message that leaves the program as text.
-fn chain(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut source = error.source();
-    while let Some(error) = source {
-        text.push_str(": ");
-        text.push_str(&error.to_string());
-        source = error.source();
-    }
-    text
+/// UNIX time minus CLOCK_MONOTONIC, just now.
+fn wall_offset() -> Delta {
+    let anchor = SessionAnchor::now();
+    Delta::from_nanos(anchor.to_session(HostTime::from_nanos(0)).nanos())
 }

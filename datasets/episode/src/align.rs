@@ -92,6 +92,11 @@ impl Timeline {
                 StreamKind::Camera { name } => {
                     timeline.camera(episode, calibration, topic, name)?
                 }
+                // Not on the grid: read as they are, with their own times.
+                StreamKind::Depth { .. }
+                | StreamKind::Imu { .. }
+                | StreamKind::Keypoints { .. }
+                | StreamKind::Markers { .. } => {}
             }
         }
         Ok(timeline)

@@ -4,12 +4,14 @@ use serde::Serialize;
 
 use crate::{
     calibration::Calibration,
-    clock::fit_recording,
+    clock::{contradicts, fit_recording},
     error::EpisodeError,
     periodic,
     read::Episode,
     rig::StreamKind,
-    schema::{Encoders, Force, Stamp, Timing, Tracking, suspect, timing_topic},
+    schema::{
+        Encoders, Force, Imu, Keypoints, Markers, Stamp, Timing, Tracking, suspect, timing_topic,
+    },
     time::{Delta, DeviceTime, HostTime, SessionTime},
 };
 
@@ -112,7 +114,7 @@ pub(crate) fn capture_times(
                 )
             })
             .collect();
-        let segments = fit_recording(clock.model, &anchors, &samples);
+        let segments = fit_recording(clock.model, &anchors, &clock.echoes, &samples);
         if !segments.is_empty() {
             let mut at = 0;
             let capture = stamps
@@ -123,7 +125,16 @@ pub(crate) fn capture_times(
                     while segments.get(at + 1).is_some_and(|next| next.first <= index) {
                         at += 1;
                     }
-                    anchor.to_session(segments[at].fit.to_host(device)) - latency
+                    let arrival = stamp.host_time();
+                    let host = segments[at].fit.to_host(device);
+                    // A stamp that its own arrival contradicts dates nothing.
+                    let host =
+                        if stamp.suspect & suspect::TICKS == 0 && !contradicts(arrival - host) {
+                            host
+                        } else {
+                            arrival - Delta::from_nanos(clock.model.min_delay_ns)
+                        };
+                    anchor.to_session(host) - latency
                 })
                 .collect();
             let fit = &segments
@@ -209,7 +220,12 @@ pub fn stamped(
         Some(StreamKind::Tracker { name }) => {
             stamps::<Tracking>(file, &format!("/tracker/{name}/status"))?
         }
-        Some(StreamKind::Camera { .. }) => stamps::<Timing>(file, &timing_topic(topic))?,
+        Some(StreamKind::Camera { .. } | StreamKind::Depth { .. }) => {
+            stamps::<Timing>(file, &timing_topic(topic))?
+        }
+        Some(StreamKind::Imu { .. }) => stamps::<Imu>(file, topic)?,
+        Some(StreamKind::Keypoints { .. }) => stamps::<Keypoints>(file, topic)?,
+        Some(StreamKind::Markers { .. }) => stamps::<Markers>(file, topic)?,
         None => {
             return Err(EpisodeError::content(
                 format!("`{topic}` is no stream of a device"),

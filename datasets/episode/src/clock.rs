@@ -10,7 +10,10 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::time::{Delta, DeviceTime, HostTime};
+use crate::{
+    time::{Delta, DeviceTime, HostTime},
+    write::StreamClock,
+};
 
 /// Shortest span from which a skew is estimated; a shorter one takes skew 0.
 const MIN_SKEW_SPAN: Delta = Delta::from_millis(4_000);
@@ -20,6 +23,8 @@ const MAX_SKEW: f64 = 5e-3;
 const JUMP: Delta = Delta::from_millis(250);
 /// A process can be stopped and its input wait for this long.
 const LATEST: Delta = Delta::from_millis(10_000);
+/// Two-way exchanges kept: the quickest of the window.
+const KEPT_ECHOES: usize = 32;
 /// Agreeing samples that make a jump a fact rather than one bad packet.
 const JUMP_SAMPLES: usize = 5;
 
@@ -68,9 +73,14 @@ pub struct ClockFit {
     pub host_ns: i64,
     /// Host seconds per device second, minus one, in parts per million.
     pub skew_ppm: f64,
-    /// Half a tick plus the median delay above the envelope [ns]: the envelope
-    /// is not further from the truth, unless most samples came late.
+    /// The fit is not further from the truth [ns]. With two-way exchanges: half of
+    /// the quickest round trip, and half a tick. Without: half a tick plus the
+    /// median delay above the envelope, unless most samples came late or the
+    /// declared delay is wrong.
     pub bound_ns: i64,
+    /// Least delay from stamp to arrival as two-way exchanges measure it [ns].
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub measured_delay_ns: Option<i64>,
     /// 95th percentile of arrival above the envelope [ns]: jitter of the link.
     pub residual_p95_ns: i64,
     /// Samples in the fit.
@@ -87,6 +97,31 @@ impl ClockFit {
         let ahead = device.nanos().saturating_sub(self.device_ns);
         let stretch = (ahead as f64 * self.skew_ppm * 1e-6).round() as i64;
         HostTime::from_nanos(self.host_ns.saturating_add(ahead).saturating_add(stretch))
+    }
+}
+
+/// A question to the device that it answered with its own time: the device read
+/// its clock at some moment between the two host times (F. Cristian,
+/// "Probabilistic clock synchronization", 1989).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Echo {
+    /// Just before the question was sent.
+    pub sent: HostTime,
+    /// The device's clock.
+    pub device: DeviceTime,
+    /// When the answer was read.
+    pub received: HostTime,
+}
+
+impl Echo {
+    fn round_trip(&self) -> Delta {
+        self.received - self.sent
+    }
+
+    /// Middle of the exchange minus device time: offset of the clocks, give or
+    /// take half the round trip [ns].
+    fn offset_ns(&self) -> i64 {
+        self.sent.nanos() + self.round_trip().nanos() / 2 - self.device.nanos()
     }
 }
 
@@ -200,6 +235,7 @@ pub struct ClockEstimator {
     jumps: u64,
     gated: u64,
     residuals: Vec<i64>,
+    echoes: Vec<Echo>,
 }
 
 impl ClockEstimator {
@@ -214,16 +250,38 @@ impl ClockEstimator {
             jumps: 0,
             gated: 0,
             residuals: Vec::new(),
+            echoes: Vec::new(),
         }
     }
 
-    /// Takes a sample. One that contradicts the fit by more than 250 ms is kept
-    /// out; five that agree with each other start the clock anew.
-    pub fn push(&mut self, device: DeviceTime, host: HostTime) {
+    /// The device may have been without power: the next sample starts a new fit.
+    pub fn restart(&mut self) {
+        self.envelope = None;
+        self.rebel.clear();
+        self.residuals.clear();
+        self.echoes.clear();
+    }
+
+    /// Takes a two-way exchange.
+    pub fn push_echo(&mut self, echo: Echo) {
+        let limit = echo.received - self.window;
+        self.echoes.retain(|kept| kept.received > limit);
+        if self.echoes.len() == KEPT_ECHOES
+            && let Some(slowest) = (0..KEPT_ECHOES).max_by_key(|&i| self.echoes[i].round_trip())
+        {
+            self.echoes.swap_remove(slowest);
+        }
+        self.echoes.push(echo);
+    }
+
+    /// Takes a sample and says whether it agrees with the fit. One that
+    /// contradicts it by more than 250 ms is kept out; five that agree with each
+    /// other start the clock anew.
+    pub fn push(&mut self, device: DeviceTime, host: HostTime) -> bool {
         self.last_host = Some(host);
         let Some(envelope) = &mut self.envelope else {
             self.envelope = Some(Envelope::new(device, host));
-            return;
+            return true;
         };
         let (x, y) = envelope.relative(device, host);
         let (slope, x0, y0) = envelope.line();
@@ -231,7 +289,7 @@ impl ClockEstimator {
         // Late by whole seconds is possible (a stopped process); early is not, nor
         // is a clock that runs backwards.
         let backwards = x < envelope.last_x - JUMP.nanos();
-        if backwards || residual < -JUMP.nanos() || residual > LATEST.nanos() {
+        if backwards || contradicts(Delta::from_nanos(residual)) {
             self.gated += 1;
             let offset = host.nanos() - device.nanos();
             let agrees = |&(d, h): &(DeviceTime, HostTime)| {
@@ -248,8 +306,10 @@ impl ClockEstimator {
                 samples[1..].iter().for_each(|&(d, h)| fresh.push(d, h));
                 self.envelope = Some(fresh);
                 self.residuals.clear();
+                self.echoes.clear();
+                return true;
             }
-            return;
+            return false;
         }
         self.rebel.clear();
         envelope.push(device, host);
@@ -258,6 +318,7 @@ impl ClockEstimator {
             self.residuals.drain(..512);
         }
         self.residuals.push(residual.max(0));
+        true
     }
 
     /// Samples kept out because they contradicted the fit.
@@ -274,11 +335,32 @@ impl ClockEstimator {
     pub fn fit(&self, now: HostTime) -> Option<ClockFit> {
         let envelope = self.envelope.as_ref()?;
         let age = self.last_host.map_or(Delta::ZERO, |last| now - last);
-        let mut fit = fit_of(envelope, self.model, &mut self.residuals.clone());
+        let mut fit = fit_of(
+            envelope,
+            self.model,
+            &mut self.residuals.clone(),
+            &self.echoes,
+        );
         if age > Delta::from_millis(2_000) {
             fit.state = ClockState::Holdover;
         }
         Some(fit)
+    }
+
+    /// All that a file keeps of it: a later fit can start from there.
+    pub fn state(&self, now: HostTime) -> StreamClock {
+        StreamClock {
+            model: self.model,
+            fit: self.fit(now),
+            anchors: self
+                .anchors()
+                .iter()
+                .map(|(d, h)| (d.nanos(), h.nanos()))
+                .collect(),
+            echoes: self.echoes.clone(),
+            jumps: self.jumps,
+            gated: self.gated,
+        }
     }
 
     /// Hull vertices as (device time, host time) pairs: a short episode is
@@ -301,7 +383,31 @@ impl ClockEstimator {
     }
 }
 
-fn fit_of(envelope: &Envelope, model: ClockModel, residuals: &mut [i64]) -> ClockFit {
+/// What is to be added to the envelope, from two-way exchanges: the median of
+/// the quick ones, those within half as much again of the quickest; and the
+/// quickest round trip.
+fn correction_of(envelope: &Envelope, echoes: &[Echo]) -> Option<(i64, Delta)> {
+    let (slope, x0, y0) = envelope.line();
+    let quickest = echoes.iter().map(Echo::round_trip).min()?;
+    let mut corrections: Vec<i64> = echoes
+        .iter()
+        .filter(|echo| 2 * echo.round_trip().nanos() <= 3 * quickest.nanos())
+        .map(|echo| {
+            let x = echo.device.nanos() - envelope.origin.0;
+            let line = y0 + ((x - x0) as f64 * slope) as i64 + envelope.origin.1;
+            echo.offset_ns() - line
+        })
+        .collect();
+    corrections.sort_unstable();
+    Some((corrections[corrections.len() / 2], quickest))
+}
+
+fn fit_of(
+    envelope: &Envelope,
+    model: ClockModel,
+    residuals: &mut [i64],
+    echoes: &[Echo],
+) -> ClockFit {
     let (slope, x, y) = envelope.line();
     residuals.sort_unstable();
     let quantile = |q: f64| {
@@ -314,12 +420,16 @@ fn fit_of(envelope: &Envelope, model: ClockModel, residuals: &mut [i64]) -> Cloc
     // A stamp rounded down reads up to a tick early, so the envelope passes
     // through samples whose true time is their stamp; the others are half a
     // tick later in the mean.
-    let correction = model.tick_ns / 2 - model.min_delay_ns;
+    let half_tick = model.tick_ns / 2;
+    let measured = correction_of(envelope, echoes);
+    let correction = measured.map_or(half_tick - model.min_delay_ns, |(c, _)| c);
     ClockFit {
         device_ns: envelope.origin.0 + x,
         host_ns: envelope.origin.0 + x + envelope.origin.1 + y + correction,
         skew_ppm: slope * 1e6,
-        bound_ns: model.tick_ns / 2 + quantile(0.5),
+        bound_ns: half_tick
+            + measured.map_or_else(|| quantile(0.5), |(_, round)| round.nanos() / 2),
+        measured_delay_ns: measured.map(|(correction, _)| half_tick - correction),
         residual_p95_ns: quantile(0.95),
         samples: envelope.count,
         span_ns,
@@ -331,6 +441,12 @@ fn fit_of(envelope: &Envelope, model: ClockModel, residuals: &mut [i64]) -> Cloc
     }
 }
 
+/// Whether a sample that arrived so long after its fitted time cannot have been
+/// stamped then.
+pub(crate) fn contradicts(delay: Delta) -> bool {
+    delay.nanos() < -JUMP.nanos() || delay > LATEST
+}
+
 /// One stretch of a recording over which the device's clock did not jump.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct ClockSegment {
@@ -340,13 +456,15 @@ pub struct ClockSegment {
     pub fit: ClockFit,
 }
 
-/// Fits a whole recording: `anchors` are hull points from before it, `samples`
+/// Fits a whole recording: `anchors` are hull points from before it, `echoes`
+/// two-way exchanges of any time, `samples`
 /// its own in order of arrival; those with `trusted` false (gated, suspect) are
 /// mapped but do not shape the fit. Returns one segment, or more where the
 /// device's clock jumped; none without a trusted sample.
 pub fn fit_recording(
     model: ClockModel,
     anchors: &[(DeviceTime, HostTime)],
+    echoes: &[Echo],
     samples: &[(DeviceTime, HostTime, bool)],
 ) -> Vec<ClockSegment> {
     // Where does the clock jump? Offsets of trusted samples, in runs.
@@ -405,10 +523,24 @@ pub fn fit_recording(
                 .collect();
             ClockSegment {
                 first,
-                fit: fit_of(&envelope, model, &mut residuals),
+                fit: fit_of(
+                    &envelope,
+                    model,
+                    &mut residuals,
+                    &echoes_of(&points, echoes),
+                ),
             }
         })
         .collect()
+}
+
+/// Exchanges that belong to a stretch: the clock had the same offset then.
+fn echoes_of(points: &[(DeviceTime, HostTime)], echoes: &[Echo]) -> Vec<Echo> {
+    let Some(level) = lowest_offset(points) else {
+        return Vec::new();
+    };
+    let near = |echo: &&Echo| (echo.offset_ns() - level).abs() < JUMP.nanos();
+    echoes.iter().filter(near).copied().collect()
 }
 
 fn lowest_offset(points: &[(DeviceTime, HostTime)]) -> Option<i64> {
@@ -465,7 +597,7 @@ mod tests {
         for seed in 1..20 {
             let points = cloud(40.0, 20.0, seed);
             let samples: Vec<_> = points.iter().map(|&(d, h, _)| (d, h, true)).collect();
-            let segments = fit_recording(MODEL, &[], &samples);
+            let segments = fit_recording(MODEL, &[], &[], &samples);
             assert_eq!(segments.len(), 1);
             let errors = points
                 .iter()
@@ -485,7 +617,9 @@ mod tests {
     fn the_live_estimate_agrees_with_the_whole_fit() {
         let points = cloud(-40.0, 30.0, 7);
         let mut live = ClockEstimator::new(MODEL, Delta::from_millis(60_000));
-        points.iter().for_each(|&(d, h, _)| live.push(d, h));
+        for &(d, h, _) in &points {
+            assert!(live.push(d, h));
+        }
         let fit = live.fit(points.last().expect("points").1).expect("a fit");
         assert_eq!(fit.state, ClockState::Locked);
         let errors = points
@@ -503,7 +637,7 @@ mod tests {
             point.0 = point.0 - Delta::from_millis(4_321);
         }
         let samples: Vec<_> = points.iter().map(|&(d, h, _)| (d, h, true)).collect();
-        let segments = fit_recording(MODEL, &[], &samples);
+        let segments = fit_recording(MODEL, &[], &[], &samples);
         assert_eq!(segments.len(), 2);
         assert_eq!(segments[1].first, half);
     }
@@ -525,12 +659,49 @@ mod tests {
         assert_eq!(live.jumps(), 0);
     }
 
+    #[test]
+    fn two_way_exchanges_replace_a_wrong_declared_delay() {
+        let points = cloud(40.0, 20.0, 11);
+        let samples: Vec<_> = points.iter().map(|&(d, h, _)| (d, h, true)).collect();
+        // Answers take 0.2 to 3 ms, both ways the same in the mean.
+        let echoes: Vec<_> = points
+            .iter()
+            .step_by(180)
+            .enumerate()
+            .map(|(i, &(_, _, truth))| {
+                let half = 100_000 + 200_000 * (i as i64 % 8);
+                Echo {
+                    sent: HostTime::from_nanos(truth - half),
+                    device: DeviceTime::from_nanos(
+                        ((truth as f64 * (1.0 + 40e-6)) as i64).div_euclid(1_000_000) * 1_000_000,
+                    ),
+                    received: HostTime::from_nanos(truth + half),
+                }
+            })
+            .collect();
+        let wrong = ClockModel {
+            min_delay_ns: 8_000_000,
+            ..MODEL
+        };
+        let fit = |echoes: &[Echo]| fit_recording(wrong, &[], echoes, &samples)[0].fit.clone();
+        let error = |fit: &ClockFit| {
+            p95(points
+                .iter()
+                .map(|&(d, _, truth)| (fit.to_host(d).nanos() - truth).abs())
+                .collect())
+        };
+        assert!(error(&fit(&[])) > 6_000_000);
+        let measured = fit(&echoes);
+        assert!(error(&measured) < 1_100_000, "{}", error(&measured));
+        assert!(error(&measured) <= measured.bound_ns + MODEL.tick_ns / 2);
+    }
+
     proptest! {
         #[test]
         fn no_sample_lies_below_the_envelope(seed in 1_u64..10_000, skew in -200.0..200.0_f64) {
             let points = cloud(skew, 6.0, seed);
             let samples: Vec<_> = points.iter().map(|&(d, h, _)| (d, h, true)).collect();
-            let fit = &fit_recording(MODEL, &[], &samples)[0].fit;
+            let fit = &fit_recording(MODEL, &[], &[], &samples)[0].fit;
             let raw = MODEL.min_delay_ns - MODEL.tick_ns / 2;
             for &(d, h, _) in &points {
                 prop_assert!(h.nanos() - fit.to_host(d).nanos() - raw >= -5_000);

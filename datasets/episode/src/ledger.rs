@@ -21,6 +21,12 @@ pub struct StreamLedger {
     pub missing: u64,
     /// Bytes between packets, skipped while searching a header.
     pub bytes_discarded: u64,
+    /// Times the device was gone.
+    #[serde(default)]
+    pub outages: u64,
+    /// For how long in all [ns].
+    #[serde(default)]
+    pub outage_ns: i64,
 }
 
 impl StreamLedger {
@@ -43,7 +49,7 @@ impl StreamLedger {
 
     /// Whether anything is to be told to the user.
     pub fn is_clean(&self) -> bool {
-        self.lost() == 0 && self.suspect == 0 && self.missing == 0
+        self.lost() == 0 && self.suspect == 0 && self.missing == 0 && self.outages == 0
     }
 
     /// From a health message.
@@ -59,6 +65,8 @@ impl StreamLedger {
             suspect: health.suspect,
             missing: health.missing,
             bytes_discarded: health.bytes_discarded,
+            outages: health.outages,
+            outage_ns: health.outage_ns,
         }
     }
 
@@ -79,6 +87,8 @@ impl StreamLedger {
             suspect: self.suspect,
             missing: self.missing,
             bytes_discarded: self.bytes_discarded,
+            outages: self.outages,
+            outage_ns: self.outage_ns,
             ..StreamHealth::default()
         }
     }

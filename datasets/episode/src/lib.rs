@@ -30,12 +30,14 @@ mod write;
 pub use calibration::{
     Calibration, JointCalibration, JointMap, Latency, MappedAngle, sensor_angle_rad,
 };
-pub use clock::{ClockEstimator, ClockFit, ClockModel, ClockSegment, ClockState, fit_recording};
+pub use clock::{
+    ClockEstimator, ClockFit, ClockModel, ClockSegment, ClockState, Echo, fit_recording,
+};
 pub use error::{EpisodeError, parse_toml, read_toml, write_atomically};
 pub use ledger::{Ledger, StreamLedger};
 pub use read::{Episode, EpisodeFile, ImageIndex, MessageTimes};
 pub use recover::{Recovered, Recovery, recover};
-pub use rig::{CameraMode, Device, FINGERS, Mount, Rig, StreamKind, isometry};
+pub use rig::{CameraMode, Device, FINGERS, Mount, Rig, StreamKind, TOPICS, isometry};
 pub use session::{Notes, Outcome, Session, episodes_in, find_calibration};
 pub use time::{Delta, DeviceTime, HostTime, SessionAnchor, SessionTime, TickUnwrapper};
 pub use write::{ChannelId, EpisodeInfo, EpisodeWriter, FORMAT_VERSION, StreamClock, partial_path};

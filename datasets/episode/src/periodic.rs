@@ -92,7 +92,7 @@ pub(crate) fn fit(
         tick_ns: 0,
         min_delay_ns: min_delay.nanos(),
     };
-    let mut segments = fit_recording(model, &[], &samples);
+    let mut segments = fit_recording(model, &[], &[], &samples);
     let segment = segments.pop().filter(|_| segments.is_empty())?;
     let steady = segment.fit.skew_ppm.abs() < PERIOD_TOLERANCE * 1e6;
     steady.then_some((times, segment.fit))

@@ -17,6 +17,7 @@ use serde::{Deserialize, Serialize};
 use crate::{
     error::EpisodeError,
     ledger::{Ledger, StreamLedger},
+    rig::StreamKind,
     schema::{Health, Record as _},
     write::{EpisodeWriter, json_map},
 };
@@ -114,14 +115,14 @@ pub fn recover(partial: &Path) -> Result<Recovery, EpisodeError> {
         bytes_cut: (map.len() - carry.whole) as u64,
         messages: carry.messages,
         end_ns: carry.end_ns,
-        by_topic: carry.by_topic,
+        by_topic: carry.by_topic.clone(),
     };
     writer.metadata("recovered", &json_map(&recovered))?;
-    let ledger = carry.ledger;
+    let (ledger, start_ns) = (carry.exact_ledger(), carry.start_ns);
     if !ledger.is_empty() {
         writer.metadata("losses", &json_map(&ledger))?;
     }
-    if let Some(start) = carry.start_ns {
+    if let Some(start) = start_ns {
         writer.metadata(
             "interval",
             &[
@@ -231,6 +232,23 @@ impl Carry {
         }
         self.whole = whole_records(map);
         Ok(())
+    }
+
+    /// The last ledger on disk knows the losses up to a second before the end; the
+    /// samples themselves are counted here, so that the ledger says what is in the
+    /// file.
+    fn exact_ledger(&self) -> Ledger {
+        let mut ledger = self.ledger.clone();
+        for (topic, &count) in &self.by_topic {
+            if StreamKind::of(topic).is_some() {
+                ledger.entry(topic.clone()).or_default().written = count;
+            }
+        }
+        for (topic, stream) in &mut ledger {
+            stream.written = self.by_topic.get(topic).copied().unwrap_or(0);
+            stream.received = stream.written + stream.lost();
+        }
+        ledger
     }
 
     fn note(

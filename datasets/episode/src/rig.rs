@@ -1,7 +1,10 @@
 //! `rig.toml`: what is on the rig. A person edits it; the recorder attaches it
 //! to every episode.
 
-use std::{collections::BTreeSet, path::Path};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    path::Path,
+};
 
 use nalgebra::{Isometry3, Quaternion, Translation3, UnitQuaternion};
 use serde::{Deserialize, Serialize};
@@ -18,7 +21,8 @@ pub struct Rig {
     pub name: String,
     /// Robot hand that the exoskeleton moves like, such as `xhand_right`.
     pub hand: String,
-    /// Devices, one stream each.
+    /// Streams, each with the device that feeds it. Entries with the same driver and
+    /// address share one connection, where the driver can do that.
     pub device: Vec<Device>,
     /// Transforms between the things that are screwed together.
     #[serde(default)]
@@ -29,8 +33,7 @@ pub struct Rig {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Device {
-    /// Topic of its samples: `/exo/<side>/encoders`, `/exo/<side>/force/<finger>`,
-    /// `/tracker/<name>/pose` or `/camera/<name>/image`.
+    /// Topic of its samples, one of [`TOPICS`].
     pub stream: String,
     /// Which driver speaks to it.
     pub driver: String,
@@ -46,9 +49,13 @@ pub struct Device {
     /// Where that number comes from.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub min_delay_source: String,
-    /// Rigid body of a motion-capture system.
+    /// Which of the things that the address offers: a rigid body (name or number),
+    /// a marker set, a station, a tracker's serial number. Each driver's page says.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub rigid_body: Option<i32>,
+    pub source: Option<String>,
+    /// Settings of this driver alone; its page lists them.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub options: BTreeMap<String, toml::Value>,
     /// What a camera is asked for.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub camera: Option<CameraMode>,
@@ -64,9 +71,41 @@ pub struct CameraMode {
     pub height: u32,
     /// Nominal rate [Hz].
     pub fps: f64,
+    /// Keep the pixels as the camera gives them instead of a JPEG.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub raw: bool,
     /// Focal lengths and principal point fx, fy, cx, cy [pixel], once calibrated.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub intrinsics: Option<[f64; 4]>,
+}
+
+impl Default for CameraMode {
+    fn default() -> Self {
+        Self {
+            width: 640,
+            height: 480,
+            fps: 30.0,
+            raw: false,
+            intrinsics: None,
+        }
+    }
+}
+
+impl Device {
+    /// A device with nothing but its address.
+    pub fn new(stream: &str, driver: &str, address: &str) -> Self {
+        Self {
+            stream: stream.to_owned(),
+            driver: driver.to_owned(),
+            address: address.to_owned(),
+            baud: None,
+            min_delay_s: 0.0,
+            min_delay_source: String::new(),
+            source: None,
+            options: BTreeMap::new(),
+            camera: None,
+        }
+    }
 }
 
 /// A rigid transform `parent_from_child`: maps points in `child` to `parent`.
@@ -127,7 +166,33 @@ pub enum StreamKind {
         /// Name of the camera.
         name: String,
     },
+    /// Depth images of a camera.
+    Depth {
+        /// Name of the camera.
+        name: String,
+    },
+    /// Accelerometer and gyroscope.
+    Imu {
+        /// What it is on.
+        name: String,
+    },
+    /// Keypoints of a hand, from a glove.
+    Keypoints {
+        /// `left` or `right`.
+        side: String,
+    },
+    /// Labelled markers of a motion-capture system.
+    Markers {
+        /// Name of the set.
+        name: String,
+    },
 }
+
+/// Topics that a device can feed.
+pub const TOPICS: &str = "/exo/<left|right>/encoders, \
+    /exo/<left|right>/force/<thumb|index|middle|ring|little>, /tracker/<name>/pose, \
+    /camera/<name>/image, /camera/<name>/depth, /imu/<name>, /glove/<left|right>/keypoints, \
+    /mocap/<name>/markers";
 
 /// Fingers, thumb first, by the project's names.
 pub const FINGERS: [&str; 5] = ["thumb", "index", "middle", "ring", "little"];
@@ -152,6 +217,10 @@ impl StreamKind {
             }),
             ["tracker", n, "pose"] => Some(Self::Tracker { name: name(n)? }),
             ["camera", n, "image"] => Some(Self::Camera { name: name(n)? }),
+            ["camera", n, "depth"] => Some(Self::Depth { name: name(n)? }),
+            ["imu", n] => Some(Self::Imu { name: name(n)? }),
+            ["glove", s, "keypoints"] => Some(Self::Keypoints { side: side(s)? }),
+            ["mocap", n, "markers"] => Some(Self::Markers { name: name(n)? }),
             _ => None,
         }
     }
@@ -191,13 +260,8 @@ impl Rig {
         let mut streams = BTreeSet::new();
         for device in &self.device {
             let stream = &device.stream;
-            let kind = StreamKind::of(stream).ok_or_else(|| {
-                format!(
-                    "stream `{stream}` is not one of /exo/<left|right>/encoders, \
-                     /exo/<left|right>/force/<{}>, /tracker/<name>/pose, /camera/<name>/image",
-                    FINGERS.join("|")
-                )
-            })?;
+            let kind = StreamKind::of(stream)
+                .ok_or_else(|| format!("stream `{stream}` is not one of {TOPICS}"))?;
             if !streams.insert(stream) {
                 return Err(format!("stream `{stream}` is given twice, expected once"));
             }
@@ -225,6 +289,7 @@ impl Rig {
                         ));
                     }
                 }
+                (StreamKind::Depth { .. }, Some(_)) => {}
                 (_, Some(_)) => {
                     return Err(format!(
                         "`{stream}` is no camera, but has a camera mode; remove it"

@@ -17,7 +17,7 @@ mod generated {
 }
 pub use foxglove::messages::{
     CameraCalibration, CompressedImage, FrameTransform, FrameTransforms, JointState, JointStates,
-    Log, Pose, PoseInFrame, Quaternion, Timestamp, Vector3,
+    Log, Pose, PoseInFrame, PosesInFrame, Quaternion, RawImage, Timestamp, Vector3,
 };
 pub use generated::*;
 
@@ -74,6 +74,9 @@ ours! {
     RawPacket: |m| m.stamp.as_ref();
     Event: |_| None;
     Health: |_| None;
+    Imu: |m| m.stamp.as_ref();
+    Keypoints: |m| m.stamp.as_ref();
+    Markers: |m| m.stamp.as_ref();
 }
 
 macro_rules! foxglove {
@@ -87,7 +90,9 @@ macro_rules! foxglove {
     )*};
 }
 
-foxglove! { CameraCalibration CompressedImage FrameTransforms JointStates Log PoseInFrame }
+foxglove! {
+    CameraCalibration CompressedImage FrameTransforms JointStates Log PoseInFrame PosesInFrame RawImage
+}
 
 /// Topic of the timing beside a topic of a foreign schema.
 pub fn timing_topic(stream: &str) -> String {

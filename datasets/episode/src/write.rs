@@ -20,10 +20,10 @@ use mcap::{
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    clock::{ClockFit, ClockModel},
+    clock::{ClockFit, ClockModel, Echo},
     error::{EpisodeError, sync_folder_of},
     ledger::Ledger,
-    schema::{CompressedImage, Record},
+    schema::{CompressedImage, RawImage, Record},
     time::{SessionAnchor, SessionTime},
 };
 
@@ -64,10 +64,19 @@ pub struct StreamClock {
     pub fit: Option<ClockFit>,
     /// Hull points of up to a minute before now: device time, host time [ns].
     pub anchors: Vec<(i64, i64)>,
+    /// Two-way exchanges, where the protocol has them: the quickest of the minute.
+    #[serde(default)]
+    pub echoes: Vec<Echo>,
+    /// Times that the clock started anew or jumped.
+    #[serde(default)]
+    pub jumps: u64,
+    /// Samples whose stamps contradicted the clock.
+    #[serde(default)]
+    pub gated: u64,
 }
 
 /// A channel of an open writer.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub struct ChannelId {
     id: u16,
     images: bool,
@@ -182,7 +191,7 @@ impl EpisodeWriter {
             .map_err(EpisodeError::mcap("add a channel to", &self.partial))?;
         Ok(ChannelId {
             id,
-            images: M::SCHEMA == CompressedImage::SCHEMA,
+            images: is_image(M::SCHEMA),
         })
     }
 
@@ -231,17 +240,19 @@ impl EpisodeWriter {
                 continue;
             }
             let mut at = 0;
-            for (header, length) in pending.headers.drain(..) {
+            for (header, length) in &pending.headers {
                 self.writer
-                    .write_to_known_channel(&header, &pending.data[at..at + length])
+                    .write_to_known_channel(header, &pending.data[at..at + length])
                     .map_err(EpisodeError::mcap("write to", &self.partial))?;
                 at += length;
             }
-            self.bytes += at as u64;
-            pending.data.clear();
             self.writer
                 .flush()
                 .map_err(EpisodeError::mcap("write to", &self.partial))?;
+            // Kept until here: what did not reach the file can go into the next.
+            self.bytes += at as u64;
+            pending.headers.clear();
+            pending.data.clear();
         }
         if self.last_sync.elapsed() >= SYNC_INTERVAL {
             self.file
@@ -358,6 +369,25 @@ impl EpisodeWriter {
         self.partial
     }
 
+    /// As [`abandon`](Self::abandon), and hands what did not reach the file to the
+    /// next one, whose channels must have been added in the same order. Returns
+    /// the path and the messages handed over, by channel.
+    pub fn abandon_into(mut self, next: &mut Self) -> (PathBuf, BTreeMap<ChannelId, u64>) {
+        let mut moved = BTreeMap::new();
+        for (images, from, to) in [
+            (false, std::mem::take(&mut self.sensors), &mut next.sensors),
+            (true, std::mem::take(&mut self.images), &mut next.images),
+        ] {
+            for (header, _) in &from.headers {
+                let id = header.channel_id;
+                *moved.entry(ChannelId { id, images }).or_default() += 1;
+            }
+            to.headers.extend(from.headers);
+            to.data.extend(from.data);
+        }
+        (self.abandon(), moved)
+    }
+
     /// Where the unfinished file is.
     pub fn partial(&self) -> &Path {
         &self.partial
@@ -402,9 +432,14 @@ impl EpisodeWriter {
             .map_err(EpisodeError::mcap("add a channel to", &self.partial))?;
         Ok(ChannelId {
             id,
-            images: name == CompressedImage::SCHEMA,
+            images: is_image(name),
         })
     }
+}
+
+/// Images go into chunks of their own.
+fn is_image(schema: &str) -> bool {
+    [CompressedImage::SCHEMA, RawImage::SCHEMA].contains(&schema)
 }
 
 /// Metadata is text to text; what is nested goes in as JSON.

@@ -54,7 +54,8 @@ fn rig() -> Rig {
         baud: None,
         min_delay_s: 0.0,
         min_delay_source: String::new(),
-        rigid_body: None,
+        source: None,
+        options: Default::default(),
         camera,
     };
     let mode = |intrinsics| CameraMode {
@@ -62,6 +63,7 @@ fn rig() -> Rig {
         height: 480,
         fps: IMAGE_HZ as f64,
         intrinsics,
+        ..CameraMode::default()
     };
     let mount = |parent: &str, child: &str, translation_m, rotation_xyzw| Mount {
         parent: parent.to_owned(),
