@@ -127,6 +127,7 @@ pub fn start(options: &Emulate) -> Result<EmulatedRig> {
             seed: options.seed,
             truth: options.truth.clone(),
             base_port: options.base_port,
+            ..RigOptions::default()
         },
     )
     .context("cannot start the emulated rig")?;

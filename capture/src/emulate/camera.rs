@@ -11,21 +11,24 @@ use std::{
 
 use bytes::Bytes;
 use crossbeam_channel::{RecvTimeoutError, Sender, TrySendError, bounded};
-use dexumi_episode::HostTime;
+use dexumi_episode::{CameraMode, Device as Entry, HostTime, StreamKind};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 
 use super::{
+    EmulateError,
+    assembly::{Assembly, Emulator, Part, system},
     device::{Device, Shared},
     mark::Mark,
+    rig,
     truth::Fate,
 };
 use crate::driver::mjpeg_http::{BOUNDARY, encode_part};
 
 /// From capture to the first byte on the network [s]: exposure, readout and
 /// compression.
-pub(super) const DELAY_S: f64 = 25e-3;
+const DELAY_S: f64 = 25e-3;
 /// Where the images are.
-pub(super) const PATH: &str = "/stream.mjpg";
+const PATH: &str = "/stream.mjpg";
 /// Images on their way to one reader, due or not.
 const QUEUE: usize = 6;
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(2);
@@ -35,34 +38,93 @@ const MAX_REQUEST_BYTES: usize = 8 << 10;
 const WAIT: Duration = Duration::from_millis(50);
 const HELP: &str = "Emulated camera. Moving pictures: GET /stream.mjpg\n";
 
+/// Variant whose images carry `X-Timestamp` of the camera's own clock.
+pub(super) const STAMPED: &str = "stamped";
+
+/// A network camera.
+pub(super) const EMULATOR: Emulator = Emulator {
+    driver: "mjpeg_http",
+    start,
+};
+
+fn start(assembly: &mut Assembly<'_>, part: &Part) -> Result<(), EmulateError> {
+    let stream = part.streams[0].clone();
+    let name = match StreamKind::of(&stream) {
+        Some(StreamKind::Camera { name }) => name,
+        _ => stream.clone(),
+    };
+    let options = assembly.options;
+    let camera = Camera {
+        name,
+        fps: part.rate_hz.unwrap_or(options.fps),
+        stamps: part.variant == STAMPED,
+        mark: options.mark,
+    };
+    let port = assembly.port();
+    let listener = TcpListener::bind(("127.0.0.1", port)).map_err(system(format!(
+        "open TCP port {port} of 127.0.0.1 for camera `{}`",
+        camera.name
+    )))?;
+    let address = listener
+        .local_addr()
+        .map_err(system("read a camera's TCP port"))?;
+    let source = match camera.stamps {
+        true => "emulator: X-Timestamp, in the middle of the exposure, to arrival",
+        false => "emulator: middle of the exposure to arrival",
+    };
+    assembly.rig.device.push(Entry {
+        camera: Some(CameraMode {
+            width: options.width,
+            height: options.height,
+            fps: camera.fps,
+            intrinsics: assembly.shared.scene.intrinsics(&camera.name),
+            ..CameraMode::default()
+        }),
+        ..rig::entry(
+            part,
+            &stream,
+            &format!("http://{address}{PATH}"),
+            DELAY_S,
+            source,
+        )
+    });
+    let readers = Arc::new(Readers::default());
+    let device = assembly.device(part, &stream);
+    let (shared, served) = (assembly.shared.clone(), readers.clone());
+    assembly.spawn("emulate http", move || {
+        serve(&shared, &stream, listener, &served)
+    })?;
+    assembly.spawn("emulate camera", move || capture(device, &camera, &readers))
+}
+
 /// One camera.
-pub(super) struct Camera {
-    pub name: &'static str,
-    pub fps: f64,
+struct Camera {
+    name: String,
+    fps: f64,
     /// Whether its images carry `X-Timestamp` of its own clock.
-    pub stamps: bool,
+    stamps: bool,
     /// Whether the capture time is drawn into its images.
-    pub mark: bool,
+    mark: bool,
 }
 
 /// An image and when to send it.
 #[derive(Clone)]
-struct Part {
+struct Pending {
     due_ns: i64,
     bytes: Bytes,
 }
 
 /// Those who are connected.
 #[derive(Default)]
-pub(super) struct Readers(Mutex<Vec<Sender<Part>>>);
+struct Readers(Mutex<Vec<Sender<Pending>>>);
 
 impl Readers {
-    fn lock(&self) -> MutexGuard<'_, Vec<Sender<Part>>> {
+    fn lock(&self) -> MutexGuard<'_, Vec<Sender<Pending>>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// How many were given the part, and how many had no room for it.
-    fn hand_out(&self, part: &Part) -> (u64, u64) {
+    fn hand_out(&self, part: &Pending) -> (u64, u64) {
         let (mut given, mut slow) = (0, 0);
         self.lock()
             .retain(|reader| match reader.try_send(part.clone()) {
@@ -81,7 +143,7 @@ impl Readers {
 }
 
 /// Takes images until it is time to stop.
-pub(super) fn capture(mut device: Device, camera: &Camera, readers: &Readers) {
+fn capture(mut device: Device, camera: &Camera, readers: &Readers) {
     let shared = device.shared.clone();
     let stream = device.stream.clone();
     let period_ns = device.clock.host_s(1.0 / camera.fps) * 1e9;
@@ -116,7 +178,7 @@ pub(super) fn capture(mut device: Device, camera: &Camera, readers: &Readers) {
         }
         let t_s = shared.scene_s(t_ns);
         let mark = camera.mark.then(|| Mark::at(t_s));
-        let jpeg = match shared.scene.image(camera.name, t_s, mark) {
+        let jpeg = match shared.scene.image(&camera.name, t_s, mark) {
             Ok(jpeg) => jpeg,
             Err(problem) => {
                 device.conclude(sample, Fate::Unsent);
@@ -126,7 +188,7 @@ pub(super) fn capture(mut device: Device, camera: &Camera, readers: &Readers) {
         let bytes = encode_part(&jpeg, micros.map(|micros| micros as f64 * 1e-6)).into();
         let due_ns = device.due(t_ns + (DELAY_S * 1e9) as i64 + draw.stall_ns);
         let late_us = ((HostTime::now().nanos() - due_ns) as f64 * 1e-3).max(0.0);
-        let (given, slow) = readers.hand_out(&Part { due_ns, bytes });
+        let (given, slow) = readers.hand_out(&Pending { due_ns, bytes });
         if slow > 0 {
             shared.truth.event(&stream, "slow_reader", slow);
         }
@@ -141,12 +203,7 @@ pub(super) fn capture(mut device: Device, camera: &Camera, readers: &Readers) {
 }
 
 /// Serves readers until it is time to stop, each on a thread of its own.
-pub(super) fn serve(
-    shared: &Arc<Shared>,
-    stream: &str,
-    listener: TcpListener,
-    readers: &Arc<Readers>,
-) {
+fn serve(shared: &Arc<Shared>, stream: &str, listener: TcpListener, readers: &Arc<Readers>) {
     let Ok(address) = listener.local_addr() else {
         return;
     };
@@ -266,7 +323,7 @@ fn send_images(
         "HTTP/1.1 200 OK\r\nContent-Type: multipart/x-mixed-replace; boundary={BOUNDARY}\r\n\
          Cache-Control: no-store\r\nConnection: close\r\n\r\n"
     )?;
-    let (sender, parts) = bounded::<Part>(QUEUE);
+    let (sender, parts) = bounded::<Pending>(QUEUE);
     readers.lock().push(sender);
     loop {
         match parts.recv_timeout(WAIT) {

@@ -3,13 +3,16 @@
 
 use std::f64::consts::TAU;
 
-use dexumi_episode::HostTime;
+use dexumi_episode::{Device as Entry, FINGERS, HostTime, StreamKind};
 
 use super::{
+    EmulateError,
+    assembly::{Assembly, Emulator, Part, system},
     device::Device,
     exo_map::ExoMap,
     faults::{self, Damage},
     pty::{Pty, Written},
+    rig,
     truth::{Damaged, Fate, Sample},
 };
 use crate::driver::{xhand_encoders, xhand_force};
@@ -19,6 +22,58 @@ const BAUD: f64 = 921_600.0;
 const REFERENCE_COUNTS: f64 = 3.3 / 5.0 * 8_388_607.0;
 /// Noise of an encoder channel, standard deviation [deg].
 const NOISE_DEG: f64 = 0.05;
+
+/// The encoder board of an XHand exoskeleton.
+pub(super) const XHAND_ENCODERS: Emulator = Emulator {
+    driver: "dexumi_xhand_encoders",
+    start: |assembly, part| {
+        let map = assembly.exo_map.clone();
+        start(assembly, part, Encoders { map })
+    },
+};
+
+/// The force board of one of its fingertips.
+pub(super) const XHAND_FORCE: Emulator = Emulator {
+    driver: "dexumi_xhand_force",
+    start: |assembly, part| {
+        let finger = match StreamKind::of(&part.streams[0]) {
+            Some(StreamKind::Force { finger, .. }) => FINGERS.iter().position(|&f| f == finger),
+            _ => None,
+        };
+        start(
+            assembly,
+            part,
+            Force {
+                finger: finger.unwrap_or(0),
+            },
+        )
+    },
+};
+
+/// A board on a pseudo-terminal of its own.
+pub(super) fn start<B: Board + Send + 'static>(
+    assembly: &mut Assembly<'_>,
+    part: &Part,
+    board: B,
+) -> Result<(), EmulateError> {
+    let stream = &part.streams[0];
+    let link = assembly.path(stream);
+    let pty =
+        Pty::create(&link).map_err(system(format!("make a pseudo-terminal for `{stream}`")))?;
+    let source = format!("{} bytes of 10 bits at 921600 baud", B::PACKET_BYTES);
+    // In whole microseconds, for the reader of the file.
+    let min_delay_s = (wire_s(B::PACKET_BYTES) * 1e6).round() / 1e6;
+    let address = link.to_string_lossy();
+    for stream in &part.streams {
+        assembly.rig.device.push(Entry {
+            baud: Some(BAUD as u32),
+            ..rig::entry(part, stream, &address, min_delay_s, &source)
+        });
+    }
+    let device = assembly.device(part, stream);
+    let period_s = part.rate_hz.map_or(B::PERIOD_S, |rate_hz| 1.0 / rate_hz);
+    assembly.spawn("emulate board", move || run(device, pty, board, period_s))
+}
 
 /// Time of so many bytes on the wire, 10 bits each [s].
 pub(super) fn wire_s(bytes: usize) -> f64 {
@@ -46,10 +101,10 @@ pub(super) trait Board {
 }
 
 /// Runs a board until it is time to stop.
-pub(super) fn run<B: Board>(mut device: Device, mut pty: Pty, mut board: B) {
+fn run<B: Board>(mut device: Device, mut pty: Pty, mut board: B, period_s: f64) {
     let shared = device.shared.clone();
     let stream = device.stream.clone();
-    let mut t_ns = shared.start_ns + (device.random.between(0.0, B::PERIOD_S) * 1e9) as i64;
+    let mut t_ns = shared.start_ns + (device.random.between(0.0, period_s) * 1e9) as i64;
     loop {
         while let Some(end_ns) = shared.unplugged(&stream, t_ns) {
             if !shared.sleep_until(t_ns) {
@@ -104,8 +159,8 @@ pub(super) fn run<B: Board>(mut device: Device, mut pty: Pty, mut board: B) {
             }
             device.conclude(sample, fate);
         }
-        let period_s = B::PERIOD_S + device.random.between(0.0, B::JITTER_S);
-        t_ns += (device.clock.host_s(period_s) * 1e9) as i64;
+        let step_s = period_s + device.random.between(0.0, B::JITTER_S);
+        t_ns += (device.clock.host_s(step_s) * 1e9) as i64;
     }
 }
 

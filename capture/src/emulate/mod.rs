@@ -5,6 +5,7 @@
 //! never for the moment at which a thread happened to wake up; sending happens
 //! at its scheduled moment or later. The truth file says what was measured when.
 
+mod assembly;
 mod camera;
 mod device;
 mod exo;
@@ -24,6 +25,7 @@ use dexumi_episode::Mount;
 use nalgebra::Isometry3;
 use thiserror::Error;
 
+pub use assembly::{PRESETS, Part, Preset};
 pub use exo_map::{ChannelMap, ExoMap};
 pub use faults::{Damage, Faults, FaultsError, Unplug};
 pub use mark::Mark;
@@ -44,6 +46,24 @@ pub trait Scene: Send + Sync {
     /// Pose of the tracked body on the wrist (coordinate frame `tracker/wrist`)
     /// in the motion-capture system's world [m].
     fn world_from_wrist(&self, t_s: f64) -> Isometry3<f64>;
+
+    /// Pose of a tracked body by its tracker's name, such as `wrist` or `head`.
+    fn world_from_tracker(&self, name: &str, t_s: f64) -> Isometry3<f64> {
+        let world_from_wrist = self.world_from_wrist(t_s);
+        match name {
+            "wrist" => world_from_wrist,
+            // Elsewhere, moving along: never the same numbers twice.
+            _ => {
+                let away = name.bytes().map(f64::from).sum::<f64>() % 7.0 * 0.1 + 0.1;
+                Isometry3::translation(0.0, away, 0.4) * world_from_wrist
+            }
+        }
+    }
+
+    /// Keypoints of a hand in the usual order of 21, in the wrist's axes [m].
+    fn hand_keypoints_m(&self, side: &str, t_s: f64) -> [[f64; 3]; 21] {
+        keypoints(side, &self.joint_angles_rad(t_s))
+    }
 
     /// A JPEG of what a camera (`wrist` or `head`) sees at a time, with that
     /// time drawn in where a mark is given.
@@ -68,9 +88,46 @@ pub trait Scene: Send + Sync {
     }
 }
 
+/// A hand of usual size whose fingers bend with joint angles 4 to 11 of an XHand,
+/// two a finger, and whose thumb bends with 1 and 2.
+fn keypoints(side: &str, angles_rad: &[f64]) -> [[f64; 3]; 21] {
+    let mirror = if side == "left" { -1.0 } else { 1.0 };
+    let angle = |joint: usize| angles_rad.get(joint).copied().unwrap_or(0.0);
+    let mut points = [[0.0; 3]; 21];
+    for finger in 0..5 {
+        let (y, z, bends) = match finger {
+            0 => (0.03, 0.03, [0.0, angle(1), angle(2)]),
+            _ => {
+                let (proximal, distal) = (angle(2 + 2 * finger), angle(3 + 2 * finger));
+                (
+                    0.05 - 0.02 * finger as f64,
+                    0.09,
+                    [proximal, distal, 0.7 * distal],
+                )
+            }
+        };
+        let splay: f64 = if finger == 0 { 0.7 } else { 0.0 };
+        let (mut x, mut y, mut z, mut bend) = (0.0, y, z, 0.0);
+        for (joint, length) in [0.0, 0.04, 0.025, 0.02].into_iter().enumerate() {
+            if joint > 0 {
+                bend += bends[joint - 1];
+            }
+            x += length * bend.sin();
+            y += length * bend.cos() * splay.sin();
+            z += length * bend.cos() * splay.cos();
+            points[1 + 4 * finger + joint] = [x, mirror * y, z];
+        }
+    }
+    points
+}
+
 /// How the rig is to be.
 #[derive(Debug, Clone, PartialEq)]
 pub struct RigOptions {
+    /// The devices.
+    pub parts: Vec<Part>,
+    /// Robot hand that the rig moves like.
+    pub hand: String,
     /// How wrong the devices' clocks are [ppm]; each gets its own share of it,
     /// some fast, some slow.
     pub drift_ppm: f64,
@@ -88,13 +145,15 @@ pub struct RigOptions {
     pub seed: u64,
     /// Where to write the truth.
     pub truth: Option<PathBuf>,
-    /// UDP port of the tracker; the cameras have the next two. Free ones else.
+    /// First of the UDP and TCP ports, in the order of the parts. Free ones else.
     pub base_port: Option<u16>,
 }
 
 impl Default for RigOptions {
     fn default() -> Self {
         Self {
+            parts: (PRESETS[0].parts)(),
+            hand: PRESETS[0].hand.to_owned(),
             drift_ppm: 40.0,
             faults: Faults::default(),
             mark: false,
@@ -118,6 +177,14 @@ pub enum EmulateError {
         what: String,
         /// What is needed.
         expected: &'static str,
+    },
+    /// A part that nobody can play.
+    #[error("nobody emulates driver `{driver}`, expected one of: {known}")]
+    Driver {
+        /// As given.
+        driver: String,
+        /// All that can be emulated.
+        known: String,
     },
     /// A fault for a device that does not exist.
     #[error("fault `unplug` names `{name}`, expected part of one of the streams: {known}")]

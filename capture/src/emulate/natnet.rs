@@ -6,15 +6,18 @@
 use std::{
     collections::HashMap,
     net::{SocketAddr, UdpSocket},
-    sync::{Mutex, PoisonError},
+    sync::{Arc, Mutex, PoisonError},
     time::{Duration, Instant},
 };
 
-use dexumi_episode::HostTime;
+use dexumi_episode::{Device as Entry, HostTime};
 
 use super::{
+    EmulateError,
+    assembly::{Assembly, Emulator, Part, system},
     device::{Device, DeviceClock, Shared},
     faults::Damage,
+    rig,
     truth::{Damaged, Fate},
 };
 use crate::driver::natnet::{
@@ -22,7 +25,7 @@ use crate::driver::natnet::{
 };
 
 /// Streaming id of the rigid body.
-pub(super) const RIGID_BODY: i32 = 1;
+const RIGID_BODY: i32 = 1;
 /// Frames per second.
 const RATE_HZ: f64 = 240.0;
 /// Rate of the server's clock.
@@ -36,14 +39,44 @@ const LATENCY_JITTER_S: f64 = 0.3e-3;
 /// From mid-exposure to reception by the software [s].
 const RECEPTION_S: f64 = 4.2e-3;
 /// From the stamp of transmission to the packet on the network [s].
-pub(super) const TRANSMIT_DELAY_S: f64 = 50e-6;
+const TRANSMIT_DELAY_S: f64 = 50e-6;
 const CLIENT_TIMEOUT: Duration = Duration::from_secs(30);
 const MAX_CLIENTS: usize = 16;
 /// Wake-up of the command thread to look at the stop flag.
 const COMMAND_WAIT: Duration = Duration::from_millis(50);
 
+/// The server.
+pub(super) const EMULATOR: Emulator = Emulator {
+    driver: "natnet",
+    start,
+};
+
+fn start(assembly: &mut Assembly<'_>, part: &Part) -> Result<(), EmulateError> {
+    let stream = part.streams[0].clone();
+    let port = assembly.port();
+    let server = Server::bind(port).map(Arc::new).map_err(system(format!(
+        "open UDP port {port} of 127.0.0.1 for the tracker"
+    )))?;
+    let address = server
+        .address()
+        .map_err(system("read the tracker's UDP port"))?
+        .to_string();
+    let source = "emulator: stamp of transmission to the network";
+    assembly.rig.device.push(Entry {
+        source: Some(RIGID_BODY.to_string()),
+        ..rig::entry(part, &stream, &address, TRANSMIT_DELAY_S, source)
+    });
+    let device = assembly.device(part, &stream);
+    let (shared, commands, clock) = (assembly.shared.clone(), server.clone(), device.clock);
+    assembly.spawn("emulate command", move || {
+        answer(&shared, &stream, clock, &commands)
+    })?;
+    let rate_hz = part.rate_hz.unwrap_or(RATE_HZ);
+    assembly.spawn("emulate tracker", move || publish(device, &server, rate_hz))
+}
+
 /// One socket, for commands and data both.
-pub(super) struct Server {
+struct Server {
     socket: UdpSocket,
     clients: Mutex<HashMap<SocketAddr, Instant>>,
 }
@@ -86,7 +119,7 @@ fn ticks(clock: &DeviceClock, t_ns: i64) -> u64 {
 }
 
 /// Answers commands until it is time to stop.
-pub(super) fn answer(shared: &Shared, stream: &str, clock: DeviceClock, server: &Server) {
+fn answer(shared: &Shared, stream: &str, clock: DeviceClock, server: &Server) {
     let Ok(address) = server.address() else {
         return;
     };
@@ -135,10 +168,10 @@ pub(super) fn answer(shared: &Shared, stream: &str, clock: DeviceClock, server: 
 }
 
 /// Sends frames until it is time to stop.
-pub(super) fn publish(mut device: Device, server: &Server) {
+fn publish(mut device: Device, server: &Server, rate_hz: f64) {
     let shared = device.shared.clone();
     let stream = device.stream.clone();
-    let period_ns = device.clock.host_s(1.0 / RATE_HZ) * 1e9;
+    let period_ns = device.clock.host_s(1.0 / rate_hz) * 1e9;
     let phase_ns = device.random.between(0.0, period_ns);
     let nanos = |s: f64| (s * 1e9) as i64;
     let mut plugged = true;

@@ -1,17 +1,9 @@
 //! The rig file of the emulated devices, and how its parts are mounted.
 
-use std::{net::SocketAddr, path::Path};
-
-use dexumi_episode::{Calibration, CameraMode, Device, Latency, Mount};
+use dexumi_episode::{Calibration, Device, Latency, Mount, Rig, StreamKind};
 use nalgebra::{Isometry3, Matrix3, Rotation3, Translation3, UnitQuaternion, Vector3};
 
-use super::{
-    RigOptions,
-    camera::{self, Camera},
-    exo, natnet,
-    running::CAMERAS,
-};
-use crate::driver::{xhand_encoders, xhand_force};
+use super::assembly::Part;
 
 /// Tilt of the wrist camera towards the hand [rad].
 const CAMERA_TILT_RAD: f64 = 0.35;
@@ -58,89 +50,33 @@ pub fn nominal_mounts() -> Vec<Mount> {
     ]
 }
 
-fn device(stream: &str, driver: &str, address: String, min_delay_s: f64, source: &str) -> Device {
+/// An entry of the rig with its declared delay.
+pub(super) fn entry(
+    part: &Part,
+    stream: &str,
+    address: &str,
+    min_delay_s: f64,
+    source: &str,
+) -> Device {
     Device {
         min_delay_s,
         min_delay_source: source.to_owned(),
-        ..Device::new(stream, driver, &address)
-    }
-}
-
-/// A board of the exoskeleton.
-pub(super) fn serial(stream: &str, link: &Path) -> Device {
-    let (driver, bytes) = match stream.contains("/force/") {
-        true => ("dexumi_xhand_force", xhand_force::PACKET_BYTES),
-        false => ("dexumi_xhand_encoders", xhand_encoders::PACKET_BYTES),
-    };
-    let source = format!("{bytes} bytes of 10 bits at 921600 baud");
-    // In whole microseconds, for the reader of the file.
-    let min_delay_s = (exo::wire_s(bytes) * 1e6).round() / 1e6;
-    let address = link.to_string_lossy().into_owned();
-    Device {
-        baud: Some(921_600),
-        ..device(stream, driver, address, min_delay_s, &source)
-    }
-}
-
-/// The motion-capture server.
-pub(super) fn tracker(stream: &str, address: SocketAddr) -> Device {
-    let source = "emulator: stamp of transmission to the network";
-    let tracker = device(
-        stream,
-        "natnet",
-        address.to_string(),
-        natnet::TRANSMIT_DELAY_S,
-        source,
-    );
-    Device {
-        source: Some(natnet::RIGID_BODY.to_string()),
-        ..tracker
-    }
-}
-
-/// A camera.
-pub(super) fn camera(
-    stream: &str,
-    address: SocketAddr,
-    camera: &Camera,
-    options: &RigOptions,
-    intrinsics: Option<[f64; 4]>,
-) -> Device {
-    let source = match camera.stamps {
-        true => "emulator: X-Timestamp to arrival",
-        false => "emulator: capture to arrival",
-    };
-    let url = format!("http://{address}{}", camera::PATH);
-    let (width, height, fps) = (options.width, options.height, options.fps);
-    Device {
-        camera: Some(CameraMode {
-            width,
-            height,
-            fps,
-            intrinsics,
-            ..CameraMode::default()
-        }),
-        ..device(stream, "mjpeg_http", url, camera::DELAY_S, source)
+        ..Device::new(stream, part.driver, address)
     }
 }
 
 /// Latencies of the cameras beyond the declared delay.
-pub(super) fn calibration() -> Calibration {
-    let latency = |stamps: bool| Latency {
-        seconds: 0.0,
-        source: match stamps {
-            true => "emulator: stamps in the middle of the exposure",
-            false => {
-                "emulator: no stamp, the declared delay counts from the middle of the exposure"
-            }
-        }
-        .to_owned(),
-    };
+pub(super) fn calibration(rig: &Rig) -> Calibration {
     let mut calibration = Calibration::new();
-    for (name, stamps) in CAMERAS {
-        calibration
-            .latency
-            .insert(format!("/camera/{name}/image"), latency(stamps));
+    for device in &rig.device {
+        let Some(StreamKind::Camera { .. }) = StreamKind::of(&device.stream) else {
+            continue;
+        };
+        let latency = Latency {
+            seconds: 0.0,
+            source: format!("emulator: {}", device.min_delay_source),
+        };
+        calibration.latency.insert(device.stream.clone(), latency);
     }
     calibration
 }

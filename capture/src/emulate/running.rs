@@ -2,7 +2,6 @@
 
 use std::{
     collections::BTreeMap,
-    net::TcpListener,
     path::PathBuf,
     sync::{
         Arc, Mutex, PoisonError,
@@ -11,47 +10,16 @@ use std::{
     thread::JoinHandle,
 };
 
-use dexumi_episode::{Calibration, FINGERS, HostTime, Rig};
+use dexumi_episode::{Calibration, HostTime, Rig, StreamKind};
 
 use super::{
     EmulateError, ExoMap, RigOptions, Scene,
-    camera::{self, Camera, Readers},
-    device::{Device, Shared},
-    exo, natnet,
-    pty::Pty,
+    assembly::{Assembly, system},
+    device::Shared,
     rig,
     sink::Sink,
     truth,
 };
-
-pub(super) const ENCODERS: &str = "/exo/right/encoders";
-pub(super) const TRACKER: &str = "/tracker/wrist/pose";
-/// Names of the cameras, and whether they stamp their images.
-pub(super) const CAMERAS: [(&str, bool); 2] = [("wrist", false), ("head", true)];
-/// Fingers with a force board, from the thumb.
-const FORCE_FINGERS: usize = 3;
-
-/// Streams, and each one's share of the drift.
-fn streams() -> [(String, f64); 7] {
-    let force = |finger: usize| format!("/exo/right/force/{}", FINGERS[finger]);
-    let camera = |camera: usize| format!("/camera/{}/image", CAMERAS[camera].0);
-    [
-        (ENCODERS.to_owned(), 1.0),
-        (force(0), -0.8),
-        (force(1), 0.6),
-        (force(2), -0.4),
-        (TRACKER.to_owned(), -1.0),
-        (camera(0), -0.7),
-        (camera(1), 0.9),
-    ]
-}
-
-fn system(what: impl Into<String>) -> impl FnOnce(std::io::Error) -> EmulateError {
-    |source| EmulateError::System {
-        what: what.into(),
-        source,
-    }
-}
 
 /// A running rig; stops when dropped.
 pub struct EmulatedRig {
@@ -70,18 +38,21 @@ impl EmulatedRig {
     /// The scene does not fit, a fault names no stream, or the system has no
     /// port, pseudo-terminal, thread or file for us.
     pub fn start(scene: Arc<dyn Scene>, options: RigOptions) -> Result<Self, EmulateError> {
-        let streams = streams();
-        check(&*scene, &options, &streams)?;
-        let drift_ppm: BTreeMap<String, f64> = streams
+        check(&*scene, &options)?;
+        let drift_ppm: BTreeMap<String, f64> = options
+            .parts
             .iter()
-            .map(|(stream, share)| (stream.clone(), share * options.drift_ppm))
+            .flat_map(|part| {
+                let drift_ppm = part.drift * options.drift_ppm;
+                part.streams.iter().map(move |s| (s.clone(), drift_ppm))
+            })
             .collect();
         let exo_map = ExoMap::xhand();
         let start_ns = HostTime::now().nanos();
         let header = truth::Header {
             format: truth::Header::FORMAT,
             host_start_ns: start_ns,
-            drift_ppm: drift_ppm.clone(),
+            drift_ppm,
             scan_offsets_s: crate::driver::xhand_encoders::scan_offsets_s().to_vec(),
             exo_map: exo_map.clone(),
             faults: options.faults.clone(),
@@ -110,128 +81,26 @@ impl EmulatedRig {
             rig: Rig {
                 format: 1,
                 name: "emulated".to_owned(),
-                hand: "xhand_right".to_owned(),
+                hand: options.hand.clone(),
                 device: Vec::new(),
                 mount: shared.scene.mounts(),
             },
             exo_map: exo_map.clone(),
         };
-        let device = |stream: &str| Device::new(&shared, stream, drift_ppm[stream], options.seed);
-        running.start_exo(&streams, &device, exo_map)?;
-        running.start_tracker(device(TRACKER), options.base_port.unwrap_or(0))?;
-        for (index, (name, stamps)) in CAMERAS.into_iter().enumerate() {
-            let camera = Camera {
-                name,
-                fps: options.fps,
-                stamps,
-                mark: options.mark,
-            };
-            let port = options
-                .base_port
-                .map_or(0, |base| base.saturating_add(1 + index as u16));
-            running.start_camera(
-                device(&format!("/camera/{name}/image")),
-                camera,
-                port,
-                &options,
-            )?;
-        }
+        let mut assembly = Assembly {
+            shared: &shared,
+            options: &options,
+            exo_map: &exo_map,
+            rig: &mut running.rig,
+            folder: running.folder.clone(),
+            threads: &mut running.threads,
+            ports_taken: 0,
+        };
+        options
+            .parts
+            .iter()
+            .try_for_each(|part| assembly.add(part))?;
         Ok(running)
-    }
-
-    fn start_exo(
-        &mut self,
-        streams: &[(String, f64)],
-        device: &dyn Fn(&str) -> Device,
-        map: ExoMap,
-    ) -> Result<(), EmulateError> {
-        for (index, (stream, _)) in streams[..=FORCE_FINGERS].iter().enumerate() {
-            let link = self
-                .folder
-                .join(stream.trim_start_matches("/exo/").replace('/', "-"));
-            let pty = Pty::create(&link)
-                .map_err(system(format!("make a pseudo-terminal for `{stream}`")))?;
-            let device = device(stream);
-            self.rig.device.push(rig::serial(stream, &link));
-            match index {
-                0 => {
-                    let map = map.clone();
-                    self.spawn("emulate exo", move || {
-                        exo::run(device, pty, exo::Encoders { map })
-                    })?;
-                }
-                _ => {
-                    let finger = index - 1;
-                    self.spawn("emulate force", move || {
-                        exo::run(device, pty, exo::Force { finger })
-                    })?;
-                }
-            }
-        }
-        Ok(())
-    }
-
-    fn start_tracker(&mut self, device: Device, port: u16) -> Result<(), EmulateError> {
-        let server = natnet::Server::bind(port)
-            .map(Arc::new)
-            .map_err(system(format!(
-                "open UDP port {port} of 127.0.0.1 for the tracker"
-            )))?;
-        let address = server
-            .address()
-            .map_err(system("read the tracker's UDP port"))?;
-        self.rig.device.push(rig::tracker(TRACKER, address));
-        let (shared, commands, clock) = (self.shared.clone(), server.clone(), device.clock);
-        self.spawn("emulate command", move || {
-            natnet::answer(&shared, TRACKER, clock, &commands)
-        })?;
-        self.spawn("emulate tracker", move || natnet::publish(device, &server))
-    }
-
-    fn start_camera(
-        &mut self,
-        device: Device,
-        camera: Camera,
-        port: u16,
-        options: &RigOptions,
-    ) -> Result<(), EmulateError> {
-        let listener = TcpListener::bind(("127.0.0.1", port)).map_err(system(format!(
-            "open TCP port {port} of 127.0.0.1 for camera `{}`",
-            camera.name
-        )))?;
-        let address = listener
-            .local_addr()
-            .map_err(system("read a camera's TCP port"))?;
-        let intrinsics = self.shared.scene.intrinsics(camera.name);
-        self.rig.device.push(rig::camera(
-            &device.stream,
-            address,
-            &camera,
-            options,
-            intrinsics,
-        ));
-        let readers = Arc::new(Readers::default());
-        let (shared, stream, served) =
-            (self.shared.clone(), device.stream.clone(), readers.clone());
-        self.spawn("emulate http", move || {
-            camera::serve(&shared, &stream, listener, &served)
-        })?;
-        self.spawn("emulate camera", move || {
-            camera::capture(device, &camera, &readers)
-        })
-    }
-
-    fn spawn(
-        &mut self,
-        name: &str,
-        run: impl FnOnce() + Send + 'static,
-    ) -> Result<(), EmulateError> {
-        let thread = std::thread::Builder::new()
-            .name(name.to_owned())
-            .spawn(run)
-            .map_err(system(format!("start thread `{name}`")))?;
-        self.threads.push(thread);
-        Ok(())
     }
 
     /// The rig file that reaches these devices.
@@ -241,7 +110,7 @@ impl EmulatedRig {
 
     /// Declared latencies of the cameras, nothing else.
     pub fn calibration(&self) -> Calibration {
-        rig::calibration()
+        rig::calibration(&self.rig)
     }
 
     /// The true map from joint to sensor angles.
@@ -292,11 +161,7 @@ impl Drop for EmulatedRig {
     }
 }
 
-fn check(
-    scene: &dyn Scene,
-    options: &RigOptions,
-    streams: &[(String, f64)],
-) -> Result<(), EmulateError> {
+fn check(scene: &dyn Scene, options: &RigOptions) -> Result<(), EmulateError> {
     let joints = scene.joint_angles_rad(0.0).len();
     if joints != 12 {
         let what = format!("{joints} joint angles");
@@ -305,23 +170,26 @@ fn check(
             expected: "the 12 of an XHand",
         });
     }
-    for (name, _) in CAMERAS {
-        scene
-            .image(name, 0.0, None)
-            .map_err(|problem| EmulateError::Scene {
-                what: format!("no image of camera `{name}` ({problem})"),
-                expected: "a JPEG",
-            })?;
+    let streams: Vec<&str> = options
+        .parts
+        .iter()
+        .flat_map(|part| part.streams.iter().map(String::as_str))
+        .collect();
+    for stream in &streams {
+        if let Some(StreamKind::Camera { name }) = StreamKind::of(stream) {
+            scene
+                .image(&name, 0.0, None)
+                .map_err(|problem| EmulateError::Scene {
+                    what: format!("no image of camera `{name}` ({problem})"),
+                    expected: "a JPEG",
+                })?;
+        }
     }
     for unplug in &options.faults.unplug {
-        if !streams
-            .iter()
-            .any(|(stream, _)| stream.contains(&unplug.stream))
-        {
-            let known: Vec<&str> = streams.iter().map(|(stream, _)| stream.as_str()).collect();
+        if !streams.iter().any(|stream| stream.contains(&unplug.stream)) {
             return Err(EmulateError::Unplug {
                 name: unplug.stream.clone(),
-                known: known.join(", "),
+                known: streams.join(", "),
             });
         }
     }

@@ -18,11 +18,13 @@ use nix::fcntl::OFlag;
 use tempfile::TempDir;
 
 use super::{
-    running::{ENCODERS, TRACKER},
     truth::{Fate, Sample, Truth},
     *,
 };
 use crate::driver::{mjpeg_http, xhand_encoders, xhand_force};
+
+const ENCODERS: &str = "/exo/right/encoders";
+const TRACKER: &str = "/tracker/wrist/pose";
 
 struct Sines;
 

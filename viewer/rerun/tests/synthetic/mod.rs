@@ -48,15 +48,8 @@ pub fn wrist_m(t: f64) -> [f64; 3] {
 
 fn rig() -> Rig {
     let device = |stream: &str, camera: Option<CameraMode>| Device {
-        stream: stream.to_owned(),
-        driver: "synthetic".to_owned(),
-        address: "none".to_owned(),
-        baud: None,
-        min_delay_s: 0.0,
-        min_delay_source: String::new(),
-        source: None,
-        options: Default::default(),
         camera,
+        ..Device::new(stream, "synthetic", "none")
     };
     let mode = |intrinsics| CameraMode {
         width: 640,
@@ -233,6 +226,7 @@ impl Synthetic {
                     x: (0.2 * press * (3.0 * t).sin()) as i32,
                     y: (0.1 * press * (5.0 * t).cos()) as i32,
                     z: press as i32,
+                    taxels: Vec::new(),
                 };
                 writer.write(channel, step, at(at_ns), at(at_ns), &message);
             }
@@ -317,6 +311,7 @@ fn write_images(writer: &mut EpisodeWriter, name: &str, images: &[Vec<u8>]) {
         writer.write(channel, step as u64, at(at_ns), at(at_ns), &image);
         let stamp = Timing {
             stamp: stamp(at_ns, step as u64),
+            exposure_ns: None,
         };
         writer.write(timing, step as u64, at(at_ns), at(at_ns), &stamp);
         if step % 30 == 29 {
