@@ -2,10 +2,14 @@
 //! emulator uses. A driver reads, stamps and hands on; nothing else stands
 //! between the read and the stamp.
 
+mod encoder;
 pub mod gate;
 pub mod mjpeg_http;
 pub mod natnet;
+pub mod pixels;
 mod serial;
+#[cfg(target_os = "linux")]
+pub mod v4l2;
 pub mod xhand_encoders;
 pub mod xhand_force;
 
@@ -46,6 +50,8 @@ pub const DRIVERS: &[Driver] = &[
     xhand_force::DRIVER,
     natnet::DRIVER,
     mjpeg_http::DRIVER,
+    #[cfg(target_os = "linux")]
+    v4l2::DRIVER,
 ];
 
 /// An open connection.
@@ -144,6 +150,9 @@ pub enum Item {
 pub struct Sample {
     /// CLOCK_MONOTONIC at the read that completed it.
     pub arrival: HostTime,
+    /// On the host's clock all the same, but before the arrival: where the kernel
+    /// stamps a sample itself. It needs no fit and goes before `device`.
+    pub captured: Option<HostTime>,
     /// On the device's clock, unwrapped.
     pub device: Option<DeviceTime>,
     /// Stamp that dates the *sending*, where it differs from `device`: the clock

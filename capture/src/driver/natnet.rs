@@ -461,6 +461,7 @@ impl NatNetSource {
             0,
             Sample {
                 arrival,
+                captured: None,
                 device: Some(self.device_time(frame.mid_exposure_ticks)),
                 sent: Some(self.device_time(frame.transmit_ticks)),
                 ticks: Some(frame.mid_exposure_ticks),

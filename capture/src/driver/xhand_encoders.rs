@@ -194,6 +194,7 @@ impl EncoderFramer {
                 0,
                 Sample {
                     arrival: scan.arrival,
+                    captured: None,
                     device: Some(device),
                     sent: None,
                     ticks: Some(ticks),

@@ -137,6 +137,7 @@ impl ForceFramer {
                 0,
                 Sample {
                     arrival: reading.arrival,
+                    captured: None,
                     device: Some(device),
                     sent: None,
                     ticks: Some(ticks),
