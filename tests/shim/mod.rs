@@ -215,7 +215,10 @@ impl Shim {
             fs::write(&made, format!("{}{kind}\n", spec.name)).expect("a file");
             fs::rename(&made, self.node(node)).expect("a node");
             for (place, link) in self.links(spec, index) {
-                symlink(format!("../../{name}"), self.root.join(place).join(link)).expect("a link");
+                // Of two that want the same link, the last one has it, as with udev.
+                let link = self.root.join(place).join(link);
+                let _ = fs::remove_file(&link);
+                symlink(format!("../../{name}"), link).expect("a link");
             }
         }
     }

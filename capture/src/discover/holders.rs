@@ -9,6 +9,8 @@ pub struct Holder {
     pub pid: u32,
     /// Its name.
     pub name: String,
+    /// How often it has it open.
+    pub times: usize,
 }
 
 impl std::fmt::Display for Holder {
@@ -29,14 +31,22 @@ pub fn holders(node: &Path) -> Vec<Holder> {
         .filter_map(|entry| {
             let folder = entry.ok()?.path();
             let pid = folder.file_name()?.to_str()?.parse().ok()?;
-            let holds = std::fs::read_dir(folder.join("fd")).ok()?.any(|file| {
-                let target = file.and_then(|file| std::fs::read_link(file.path()));
-                target.is_ok_and(|target| target == node)
-            });
+            let leads_there = |file: &std::io::Result<std::fs::DirEntry>| {
+                let target = file
+                    .as_ref()
+                    .ok()
+                    .and_then(|file| file.path().read_link().ok());
+                target.is_some_and(|target| target == node)
+            };
+            let times = std::fs::read_dir(folder.join("fd"))
+                .ok()?
+                .filter(leads_there)
+                .count();
             let name = std::fs::read_to_string(folder.join("comm")).unwrap_or_default();
-            holds.then(|| Holder {
+            (times > 0).then(|| Holder {
                 pid,
                 name: name.trim().to_owned(),
+                times,
             })
         })
         .collect()

@@ -29,6 +29,9 @@ pub struct VideoNode {
     pub usb: Option<Usb>,
     /// Names that stay, best first.
     pub links: Vec<PathBuf>,
+    /// Another camera of the same make has the same serial number, or none has one:
+    /// only the port tells them apart.
+    pub has_twin: bool,
 }
 
 impl VideoNode {
@@ -61,13 +64,25 @@ pub fn video_nodes() -> Vec<VideoNode> {
                     .unwrap_or(0),
                 usb: Usb::above(&folder.join("device")),
                 links: links_to(&node, &LINKS),
+                has_twin: false,
                 node,
             };
             Some((number, video))
         })
         .collect();
     found.sort_by_key(|(number, _)| *number);
-    found.into_iter().map(|(_, node)| node).collect()
+    let mut nodes: Vec<VideoNode> = found.into_iter().map(|(_, node)| node).collect();
+    let known: Vec<Usb> = nodes.iter().filter_map(|node| node.usb.clone()).collect();
+    for node in &mut nodes {
+        let Some(usb) = &node.usb else { continue };
+        let is_twin = |other: &Usb| other.port != usb.port && other.address() == usb.address();
+        node.has_twin = known.iter().any(is_twin);
+        if node.has_twin {
+            // The link by serial number leads to whichever was plugged in last.
+            node.links.retain(|link| !link.starts_with(LINKS[0]));
+        }
+    }
+    nodes
 }
 
 /// Whether images come out of a node. One that may not be opened is judged by its
@@ -148,6 +163,7 @@ pub fn find_camera(address: &str) -> Result<(VideoNode, Option<String>), Refusal
         index: 0,
         usb: None,
         links: Vec::new(),
+        has_twin: false,
     });
     let opened = Node::open(&node.node).and_then(|node| node.capabilities());
     if opened.is_ok_and(|capabilities| !capabilities.captures) {
@@ -162,13 +178,18 @@ pub fn find_camera(address: &str) -> Result<(VideoNode, Option<String>), Refusal
             },
         ));
     }
-    let warning = (path == Path::new(address)).then(|| {
+    let is_number = path == Path::new(address);
+    let is_either = node.has_twin && Path::new(address).starts_with(LINKS[0]);
+    let warning = ((is_number || is_either) && node.address() != address).then(|| {
+        let why = match is_either {
+            true => "another camera has the same serial number",
+            false => "numbers change from plug to plug",
+        };
         format!(
-            "{address} may be another camera after the next plug; {} stays",
+            "{address} may be another camera after the next plug ({why}); {} stays",
             node.address()
         )
     });
-    let warning = warning.filter(|_| node.address() != address);
     Ok((node, warning))
 }
 

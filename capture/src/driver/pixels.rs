@@ -331,7 +331,7 @@ mod tests {
             let luma = |low: u8, high: u8| {
                 move |at: usize| {
                     let is_luma = match pixel {
-                        Pixel::Yuyv => at % 2 == 0,
+                        Pixel::Yuyv => at.is_multiple_of(2),
                         _ => at < 32 * 16,
                     };
                     match (is_luma, at % 64 < 32) {

@@ -100,9 +100,7 @@ impl Refusal {
         let own = std::process::id();
         let mut by = holders(node);
         // This very attempt has the node open as well.
-        if by.iter().any(|holder| holder.pid != own) {
-            by.retain(|holder| holder.pid != own);
-        }
+        by.retain(|holder| holder.pid != own || holder.times > 1);
         let by: Vec<String> = by.iter().map(Holder::to_string).collect();
         let by = match by.is_empty() {
             true => "another program".to_owned(),
