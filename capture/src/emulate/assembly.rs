@@ -45,6 +45,7 @@ impl Part {
 }
 
 /// A rig by name.
+#[derive(Debug)]
 pub struct Preset {
     /// Name.
     pub name: &'static str,
