@@ -126,10 +126,6 @@ fn main() -> Result<()> {
             let measured = measure(&scene, USUAL.times(factor), seconds, &options.out)?;
             line(&format!("× {factor}"), seconds, &measured);
             if measured.lost > 0 {
-                println!("\nAt × {factor} it says:\n");
-                for said in &measured.said {
-                    println!("    {said}");
-                }
                 break;
             }
         }
@@ -149,6 +145,9 @@ fn line(name: &str, seconds: f64, m: &Measured) {
         m.lost,
         m.unsent
     );
+    for said in &m.said {
+        eprintln!("{name}: {said}");
+    }
 }
 
 fn measure(scene: &Arc<CheapScene>, load: Load, seconds: f64, out: &Path) -> Result<Measured> {
