@@ -2,6 +2,7 @@
 //! emulator uses. A driver reads, stamps and hands on; nothing else stands
 //! between the read and the stamp.
 
+pub mod board;
 pub mod encoder_scan;
 pub mod gate;
 pub mod inspire_encoders;
@@ -50,6 +51,7 @@ pub const DRIVERS: &[Driver] = &[
     xhand_force::DRIVER,
     inspire_encoders::DRIVER,
     inspire_fsr::DRIVER,
+    board::DRIVER,
     natnet::DRIVER,
     mjpeg_http::DRIVER,
 ];

@@ -43,7 +43,7 @@ pub const DRIVER: Driver = Driver {
     keeps_packets: false,
     open: |devices| {
         let settings = Settings::of(devices, &["taxels"])?;
-        match switch(&devices[0], "taxels")? {
+        match switch(devices, "taxels")? {
             Some(true) => packets::open::<Reading<TAXELS>>(devices, settings, vec![0]),
             _ => packets::open::<Reading<0>>(devices, settings, vec![0]),
         }

@@ -55,66 +55,62 @@ pub fn cannot_open(device: &Device, problem: impl Into<String>, next: &str) -> C
     }
 }
 
-/// Reads an option that is true or false.
+/// Reads an option that is true or false; one entry of a connection is enough.
 ///
 /// # Errors
-/// It is neither.
-pub fn switch(device: &Device, name: &str) -> Result<Option<bool>, CaptureError> {
-    let Some(value) = device.options.get(name) else {
-        return Ok(None);
-    };
-    value.as_bool().map(Some).ok_or_else(|| {
-        cannot_open(
-            device,
-            format!("option `{name}` is {value}"),
-            "expected true or false",
-        )
-    })
+/// It is neither, or entries differ.
+pub fn switch(devices: &[Device], name: &str) -> Result<Option<bool>, CaptureError> {
+    let mut agreed = None;
+    for device in devices {
+        let Some(value) = device.options.get(name) else {
+            continue;
+        };
+        let read = value.as_bool().ok_or_else(|| {
+            let problem = format!("option `{name}` is {value}");
+            cannot_open(device, problem, "expected true or false")
+        })?;
+        if agreed.is_some_and(|before| before != read) {
+            return Err(cannot_open(
+                device,
+                format!("option `{name}` differs from that of another stream"),
+                "streams with one address share one port; give it once",
+            ));
+        }
+        agreed = Some(read);
+    }
+    Ok(agreed)
 }
 
 impl Settings {
-    /// Reads them; `more` are the options of the driver itself. Entries that share
-    /// a connection must agree.
+    /// Reads them from the entries of a connection; `more` are the options of the
+    /// driver itself.
     ///
     /// # Errors
     /// An option is unknown, or is neither true nor false, or entries differ.
     pub fn of(devices: &[Device], more: &[&str]) -> Result<Self, CaptureError> {
-        let read = |device: &Device| {
-            let unknown = |key: &&String| {
-                let known = OPTIONS.iter().chain(more);
-                !known.into_iter().any(|known| known == key)
-            };
+        let known = [&OPTIONS[..], more].concat();
+        for device in devices {
+            let unknown = |key: &&String| !known.contains(&key.as_str());
             if let Some(key) = device.options.keys().find(unknown) {
-                let known: Vec<_> = OPTIONS.iter().chain(more).copied().collect();
                 return Err(cannot_open(
                     device,
-                    format!("unknown option `{key}`"),
-                    &format!("expected one of: {}", known.join(", ")),
+                    format!("driver `{}` has no option `{key}`", device.driver),
+                    &format!("it knows: {}", known.join(", ")),
                 ));
             }
-            Ok((
-                Self {
-                    low_latency: switch(device, "low_latency")?,
-                    dtr_on_open: switch(device, "dtr_on_open")?,
-                    uart: switch(device, "uart")?,
-                },
-                device.baud,
-            ))
-        };
-        let first = read(&devices[0])?;
-        for device in &devices[1..] {
-            if read(device)? != first {
+            if device.baud.is_some() && device.baud != devices[0].baud {
                 return Err(cannot_open(
                     device,
-                    format!(
-                        "its baud rate or options differ from `{}`",
-                        devices[0].stream
-                    ),
+                    format!("its baud rate differs from that of `{}`", devices[0].stream),
                     "both share one port; give both the same",
                 ));
             }
         }
-        Ok(first.0)
+        Ok(Self {
+            low_latency: switch(devices, "low_latency")?,
+            dtr_on_open: switch(devices, "dtr_on_open")?,
+            uart: switch(devices, "uart")?,
+        })
     }
 }
 
