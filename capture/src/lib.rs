@@ -8,6 +8,7 @@
 //!
 //! Times, units and axes are those of [`dexumi_episode`].
 
+pub mod discover_serial;
 pub mod driver;
 pub mod emulate;
 mod error;

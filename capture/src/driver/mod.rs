@@ -2,9 +2,14 @@
 //! emulator uses. A driver reads, stamps and hands on; nothing else stands
 //! between the read and the stamp.
 
+pub mod board;
+pub mod encoder_scan;
 pub mod gate;
+pub mod inspire_encoders;
+pub mod inspire_fsr;
 pub mod mjpeg_http;
 pub mod natnet;
+pub mod packets;
 mod serial;
 pub mod xhand_encoders;
 pub mod xhand_force;
@@ -44,6 +49,9 @@ pub struct Driver {
 pub const DRIVERS: &[Driver] = &[
     xhand_encoders::DRIVER,
     xhand_force::DRIVER,
+    inspire_encoders::DRIVER,
+    inspire_fsr::DRIVER,
+    board::DRIVER,
     natnet::DRIVER,
     mjpeg_http::DRIVER,
 ];
