@@ -2,9 +2,11 @@
 //! emulator uses. A driver reads, stamps and hands on; nothing else stands
 //! between the read and the stamp.
 
+pub mod axes;
 pub mod gate;
 pub mod mjpeg_http;
 pub mod natnet;
+mod options;
 mod serial;
 pub mod xhand_encoders;
 pub mod xhand_force;
