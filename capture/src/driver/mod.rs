@@ -4,10 +4,12 @@
 
 pub mod axes;
 pub mod gate;
+mod lines;
 pub mod mjpeg_http;
 pub mod natnet;
 mod options;
 mod serial;
+pub mod survive;
 pub mod xhand_encoders;
 pub mod xhand_force;
 
@@ -48,6 +50,7 @@ pub const DRIVERS: &[Driver] = &[
     xhand_force::DRIVER,
     natnet::DRIVER,
     mjpeg_http::DRIVER,
+    survive::DRIVER,
 ];
 
 /// An open connection.

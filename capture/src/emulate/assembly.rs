@@ -7,7 +7,7 @@ use dexumi_episode::{FINGERS, Rig};
 use super::{
     EmulateError, ExoMap, RigOptions, camera,
     device::{Device, Shared},
-    exo, natnet,
+    exo, natnet, survive,
 };
 
 /// One emulated device: the driver that is to be spoken to, and the streams that
@@ -94,6 +94,7 @@ pub(super) const EMULATORS: &[Emulator] = &[
     exo::XHAND_FORCE,
     natnet::EMULATOR,
     camera::EMULATOR,
+    survive::EMULATOR,
 ];
 
 /// A rig while it is being put together.

@@ -206,3 +206,40 @@ fn natnet_comes_back_after_its_cable_was_out() {
         recorded.missing[0]
     );
 }
+
+#[test]
+fn survive_gives_every_tracker_of_one_program() {
+    let part = Part::new("survive", &[WRIST, HEAD], 0.7);
+    let (rig, folder) = start_parts(vec![part], "corrupt=0.1,drop=0.05,stall=0.02");
+    let mut recorded = record(&entries(&rig), |recorded| recorded.fewest() >= 150);
+    let truth = truth_after(rig, &folder);
+    // Without what the driver adds when a busy computer is silent for too long.
+    let stamped =
+        |samples: &mut Vec<_>| samples.retain(|s: &crate::driver::Sample| s.ticks.is_some());
+    recorded.samples.iter_mut().for_each(stamped);
+    let worst = check(&recorded, &truth, &[WRIST, HEAD]);
+    assert!(worst < 1e-6, "{worst}");
+    assert!(recorded.lost[0]["corrupt"] > 0);
+    assert_eq!(recorded.about[0]["serial"], "LHR-EEEE0000");
+    assert_eq!(recorded.about[1]["object"], "T21");
+}
+
+#[test]
+fn survive_is_read_again_when_its_program_is_started_again() {
+    let part = Part::new("survive", &[WRIST], -1.0);
+    let (rig, folder) = start_parts(vec![part], "unplug=wrist@0.4s+0.6s");
+    let start_ns = rig.host_start_ns();
+    let mut recorded = record(&entries(&rig), |recorded| {
+        let last = recorded.samples[0].last();
+        last.is_some_and(|sample| sample.arrival.nanos() > start_ns + 1_500_000_000)
+    });
+    let truth = truth_after(rig, &folder);
+    assert!(
+        recorded
+            .notes
+            .iter()
+            .any(|note| note.contains("its writer closed it"))
+    );
+    recorded.samples[0].retain(|sample| sample.ticks.is_some());
+    assert!(check(&recorded, &truth, &[WRIST]) < 1e-6);
+}
