@@ -10,7 +10,11 @@ pub mod inspire_fsr;
 pub mod mjpeg_http;
 pub mod natnet;
 pub mod packets;
+pub mod axes;
+mod lines;
+mod options;
 mod serial;
+pub mod survive;
 pub mod xhand_encoders;
 pub mod xhand_force;
 
@@ -54,6 +58,7 @@ pub const DRIVERS: &[Driver] = &[
     board::DRIVER,
     natnet::DRIVER,
     mjpeg_http::DRIVER,
+    survive::DRIVER,
 ];
 
 /// An open connection.

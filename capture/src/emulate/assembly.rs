@@ -7,7 +7,7 @@ use dexumi_episode::{FINGERS, Rig};
 use super::{
     EmulateError, ExoMap, RigOptions, camera,
     device::{Device, Shared},
-    exo, natnet,
+    exo, natnet, survive,
 };
 
 /// One emulated device: the driver that is to be spoken to, and the streams that
@@ -118,6 +118,7 @@ pub(super) const EMULATORS: &[Emulator] = &[
     exo::INSPIRE_FSR,
     natnet::EMULATOR,
     camera::EMULATOR,
+    survive::EMULATOR,
 ];
 
 /// A rig while it is being put together.

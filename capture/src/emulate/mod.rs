@@ -18,6 +18,7 @@ mod pty;
 mod rig;
 mod running;
 mod sink;
+mod survive;
 pub mod truth;
 
 use std::path::PathBuf;

@@ -1,7 +1,9 @@
 //! The emulated rig seen from outside: bytes against the truth file.
 
 mod network;
+mod recorded;
 mod serial;
+mod trackers;
 
 use std::{
     fs::{File, OpenOptions},
@@ -53,8 +55,13 @@ impl Scene for Sines {
 }
 
 fn start(faults: &str) -> (EmulatedRig, TempDir) {
+    start_parts(RigOptions::default().parts, faults)
+}
+
+fn start_parts(parts: Vec<Part>, faults: &str) -> (EmulatedRig, TempDir) {
     let folder = tempfile::tempdir().expect("folder");
     let options = RigOptions {
+        parts,
         faults: Faults::parse(faults).expect("faults"),
         truth: Some(folder.path().join("truth.jsonl")),
         ..RigOptions::default()
