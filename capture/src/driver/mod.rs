@@ -2,12 +2,21 @@
 //! emulator uses. A driver reads, stamps and hands on; nothing else stands
 //! between the read and the stamp.
 
+mod background;
+pub mod bridge;
+mod child;
+mod depth;
 pub mod gate;
+mod intrinsics;
 pub mod mjpeg_http;
 pub mod natnet;
+mod options;
 mod serial;
 pub mod xhand_encoders;
 pub mod xhand_force;
+
+#[cfg(test)]
+pub(crate) use depth::unpack as unpack_depth;
 
 use bytes::Bytes;
 use dexumi_episode::{ClockModel, Device, DeviceTime, HostTime};
@@ -46,6 +55,7 @@ pub const DRIVERS: &[Driver] = &[
     xhand_force::DRIVER,
     natnet::DRIVER,
     mjpeg_http::DRIVER,
+    bridge::DRIVER,
 ];
 
 /// An open connection.

@@ -5,7 +5,7 @@ use std::{path::PathBuf, sync::Arc, thread::JoinHandle};
 use dexumi_episode::{FINGERS, Rig};
 
 use super::{
-    EmulateError, ExoMap, RigOptions, camera,
+    EmulateError, ExoMap, RigOptions, bridge, camera,
     device::{Device, Shared},
     exo, natnet,
 };
@@ -94,6 +94,7 @@ pub(super) const EMULATORS: &[Emulator] = &[
     exo::XHAND_FORCE,
     natnet::EMULATOR,
     camera::EMULATOR,
+    bridge::EMULATOR,
 ];
 
 /// A rig while it is being put together.

@@ -6,6 +6,7 @@
 //! at its scheduled moment or later. The truth file says what was measured when.
 
 mod assembly;
+mod bridge;
 mod camera;
 mod device;
 mod exo;

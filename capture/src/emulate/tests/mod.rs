@@ -1,5 +1,7 @@
 //! The emulated rig seen from outside: bytes against the truth file.
 
+mod bridge;
+mod drive;
 mod network;
 mod serial;
 
