@@ -11,6 +11,7 @@ mod intrinsics;
 pub mod mjpeg_http;
 pub mod natnet;
 mod options;
+pub mod record3d;
 mod serial;
 pub mod xhand_encoders;
 pub mod xhand_force;
@@ -56,6 +57,7 @@ pub const DRIVERS: &[Driver] = &[
     natnet::DRIVER,
     mjpeg_http::DRIVER,
     bridge::DRIVER,
+    record3d::DRIVER,
 ];
 
 /// An open connection.

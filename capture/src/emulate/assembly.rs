@@ -7,7 +7,7 @@ use dexumi_episode::{FINGERS, Rig};
 use super::{
     EmulateError, ExoMap, RigOptions, bridge, camera,
     device::{Device, Shared},
-    exo, natnet,
+    exo, natnet, record3d,
 };
 
 /// One emulated device: the driver that is to be spoken to, and the streams that
@@ -95,6 +95,7 @@ pub(super) const EMULATORS: &[Emulator] = &[
     natnet::EMULATOR,
     camera::EMULATOR,
     bridge::EMULATOR,
+    record3d::EMULATOR,
 ];
 
 /// A rig while it is being put together.

@@ -47,7 +47,7 @@ const POSE_HZ: f64 = 90.0;
 const HAND_HZ: f64 = 120.0;
 const EXPOSURE_US: u32 = 8_000;
 /// Size of the depth images [pixel].
-const DEPTH_SIZE: (u32, u32) = (64, 48);
+pub(super) const DEPTH_SIZE: (u32, u32) = (64, 48);
 const WAIT: Duration = Duration::from_millis(50);
 const WRITE_TIMEOUT: Duration = Duration::from_secs(1);
 

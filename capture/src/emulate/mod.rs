@@ -15,6 +15,7 @@ mod faults;
 pub mod mark;
 mod natnet;
 mod pty;
+mod record3d;
 mod rig;
 mod running;
 mod sink;

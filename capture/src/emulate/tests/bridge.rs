@@ -139,7 +139,7 @@ fn every_packet_that_a_bridge_lost_is_counted() {
 
 #[test]
 fn an_unplugged_bridge_is_gone_and_is_found_again() {
-    let (rig, _folder) = drive::start(vec![part()], "unplug=imu@0.5s+0.4s");
+    let (rig, _folder) = drive::start(vec![part()], "unplug=imu@1.5s+0.4s");
     let mut source = eventually(|| drive::open(&rig).ok());
     let error = drive::read_to_the_end(&mut *source).to_string();
     assert!(

@@ -3,6 +3,7 @@
 mod bridge;
 mod drive;
 mod network;
+mod record3d;
 mod serial;
 
 use std::{
