@@ -2,21 +2,30 @@
 //! emulator uses. A driver reads, stamps and hands on; nothing else stands
 //! between the read and the stamp.
 
+pub mod axes;
+mod background;
 pub mod board;
+pub mod bridge;
+mod child;
+mod depth;
 pub mod encoder_scan;
 pub mod gate;
 pub mod inspire_encoders;
 pub mod inspire_fsr;
+mod intrinsics;
+mod lines;
 pub mod mjpeg_http;
 pub mod natnet;
-pub mod packets;
-pub mod axes;
-mod lines;
 mod options;
+pub mod packets;
+pub mod record3d;
 mod serial;
 pub mod survive;
 pub mod xhand_encoders;
 pub mod xhand_force;
+
+#[cfg(test)]
+pub(crate) use depth::unpack as unpack_depth;
 
 use bytes::Bytes;
 use dexumi_episode::{ClockModel, Device, DeviceTime, HostTime};
@@ -59,6 +68,8 @@ pub const DRIVERS: &[Driver] = &[
     natnet::DRIVER,
     mjpeg_http::DRIVER,
     survive::DRIVER,
+    bridge::DRIVER,
+    record3d::DRIVER,
 ];
 
 /// An open connection.

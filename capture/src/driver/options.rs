@@ -87,6 +87,26 @@ impl Options {
         self.get(key, expected, |value| value.as_str().and_then(&read))
     }
 
+    /// Any text.
+    ///
+    /// # Errors
+    /// It is something else.
+    pub fn string(&self, key: &str) -> Result<Option<String>, CaptureError> {
+        self.text(key, "a text in quotes", |text| Some(text.to_owned()))
+    }
+
+    /// A list of texts, such as a command and its arguments.
+    ///
+    /// # Errors
+    /// It is something else.
+    pub fn strings(&self, key: &str) -> Result<Option<Vec<String>>, CaptureError> {
+        let expected = "a list of texts, such as [\"python3\", \"bridge.py\"]";
+        self.get(key, expected, |value| {
+            let texts = value.as_array()?.iter();
+            texts.map(|text| text.as_str().map(str::to_owned)).collect()
+        })
+    }
+
     /// True or false.
     ///
     /// # Errors

@@ -5,9 +5,9 @@ use std::{path::PathBuf, sync::Arc, thread::JoinHandle};
 use dexumi_episode::{FINGERS, Rig};
 
 use super::{
-    EmulateError, ExoMap, RigOptions, camera,
+    EmulateError, ExoMap, RigOptions, bridge, camera,
     device::{Device, Shared},
-    exo, natnet, survive,
+    exo, natnet, record3d, survive,
 };
 
 /// One emulated device: the driver that is to be spoken to, and the streams that
@@ -119,6 +119,8 @@ pub(super) const EMULATORS: &[Emulator] = &[
     natnet::EMULATOR,
     camera::EMULATOR,
     survive::EMULATOR,
+    bridge::EMULATOR,
+    record3d::EMULATOR,
 ];
 
 /// A rig while it is being put together.

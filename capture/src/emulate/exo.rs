@@ -12,9 +12,7 @@ use super::{
 };
 use crate::driver::{
     encoder_scan::Scan,
-    inspire_encoders, inspire_fsr,
-    packets::Packet,
-    xhand_encoders,
+    inspire_encoders, inspire_fsr, xhand_encoders,
     xhand_force::{self, TAXELS},
 };
 
@@ -242,6 +240,8 @@ impl Board for Resistors {
 
 #[cfg(test)]
 mod tests {
+    use crate::driver::packets::Packet;
+
     use super::{
         super::{board::judge, faults::Damage},
         *,

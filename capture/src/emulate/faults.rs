@@ -384,7 +384,7 @@ mod tests {
     #[test]
     fn what_is_no_fault_is_refused_with_the_known_ones() {
         let message = |text: &str| Faults::parse(text).expect_err("bad").to_string();
-        assert!(message("corupt=0.1").contains("corrupt, drop, stall, unplug"));
+        assert!(message("corupt=0.1").contains("corrupt, drop, stall, batch, reboot, unplug"));
         assert!(message("drop=2").contains("0 to 1"));
         assert!(message("drop=").contains("0 to 1"));
         assert!(message("drop=0.1,drop=0.2").contains("twice"));

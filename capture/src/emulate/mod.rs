@@ -7,6 +7,7 @@
 
 mod assembly;
 mod board;
+mod bridge;
 mod camera;
 mod device;
 mod exo;
@@ -15,6 +16,7 @@ mod faults;
 pub mod mark;
 mod natnet;
 mod pty;
+mod record3d;
 mod rig;
 mod running;
 mod sink;

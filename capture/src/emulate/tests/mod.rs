@@ -1,6 +1,9 @@
 //! The emulated rig seen from outside: bytes against the truth file.
 
+mod bridge;
+mod drive;
 mod network;
+mod record3d;
 mod recorded;
 mod serial;
 mod trackers;
