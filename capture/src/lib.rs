@@ -8,7 +8,6 @@
 //!
 //! Times, units and axes are those of [`dexumi_episode`].
 
-#[cfg(target_os = "linux")]
 pub mod discover;
 pub mod driver;
 pub mod emulate;

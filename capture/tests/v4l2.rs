@@ -496,6 +496,18 @@ fn what_cannot_be_had_is_refused_with_what_there_is() {
         mode(640, 30.0, Some("h264")),
         &["`h264` is not known"],
     );
+    let mut device_with_option = device("v4l2", plain());
+    device_with_option
+        .options
+        .insert("buffer".to_owned(), 4.into());
+    let error = open(&device_with_option)
+        .err()
+        .expect("refused")
+        .to_string();
+    assert!(
+        error.contains("`buffer`") && error.contains("buffers"),
+        "{error}"
+    );
     let busy = shim.file("wrist", "busy");
     std::fs::write(&busy, "").expect("a file");
     refused("/dev/video0", plain(), &["in use by", "close that first"]);

@@ -278,6 +278,7 @@ impl Record {
             .any(|r| matches!(r.ended, Ended::WriteError { .. }));
         let lossy = running.reports.iter().any(|report| {
             report.ended != Ended::Stopped
+                || !report.broken.is_empty()
                 || report.ledger.values().any(|ledger| !ledger.is_clean())
         });
         let exit = match (failed, lossy) {
@@ -370,6 +371,12 @@ impl Running {
     fn stop(&mut self) -> Result<(), CaptureError> {
         let report = self.recorder.stop()?;
         say(&report);
+        for broken in &report.broken {
+            match recover(&broken.path) {
+                Ok(recovery) => eprintln!("{}", sentence(&recovery)),
+                Err(error) => eprintln!("note: {:#}", anyhow::Error::from(error)),
+            }
+        }
         self.error = match &report.ended {
             Ended::Stopped => None,
             Ended::DiskReserve => Some(
@@ -471,6 +478,13 @@ fn clear_line() {
 
 fn say(report: &EpisodeReport) {
     clear_line();
+    for broken in &report.broken {
+        eprintln!(
+            "error: {}: {}; the episode went on in another file",
+            broken.path.display(),
+            broken.problem
+        );
+    }
     match &report.ended {
         Ended::Stopped => eprintln!(
             "{}: {:.2} s, {}",

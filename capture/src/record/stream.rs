@@ -18,6 +18,7 @@ use dexumi_episode::{
 use super::{
     StreamStatus,
     channels::{Channels, angles},
+    rhythm::Rhythm,
 };
 use crate::driver::{Data, Driver, Item, Sample};
 
@@ -43,9 +44,9 @@ pub(super) struct Stream {
     ledger: StreamLedger,
     dropped: Arc<AtomicU64>,
     dropped_before: u64,
-    /// Capture time of the last sample and the usual step, for gaps.
+    /// Capture time and device time of the last sample, for gaps.
     last: Option<(HostTime, Option<i64>)>,
-    step_ns: Option<f64>,
+    rhythm: Rhythm,
     /// Counted since the last sample, as lost or as missing.
     counted_since: u64,
     /// The kernel stamped the last sample.
@@ -137,7 +138,7 @@ impl Stream {
             dropped,
             dropped_before: 0,
             last: None,
-            step_ns: None,
+            rhythm: Rhythm::default(),
             counted_since: 0,
             kernel_stamps: false,
             paced: None,
@@ -221,7 +222,8 @@ impl Stream {
 
     /// Usual time between two samples, where known [ns].
     fn period_ns(&self) -> Option<f64> {
-        self.step_ns
+        self.rhythm
+            .usual_ns()
             .or_else(|| self.device.camera.as_ref().map(|mode| 1e9 / mode.fps))
     }
 
@@ -337,8 +339,8 @@ impl Stream {
 
     /// Samples that the device's clock, or the kernel's stamps, say are missing before
     /// this one, for a device without a sequence of its own. What has been counted as
-    /// lost or missing already is not counted again. After an outage, and where the clock started anew, the
-    /// host's time since the last sample tells.
+    /// lost or missing already is not counted again. After an outage, and where the
+    /// clock started anew, the host's time since the last sample tells.
     fn gap(&mut self, sample: &Sample, host: HostTime, trusted: bool) -> u64 {
         let counted = std::mem::take(&mut self.counted_since);
         let stamp = match (sample.captured, sample.device) {
@@ -360,14 +362,14 @@ impl Stream {
         if step <= 0.0 {
             return 0;
         }
-        let usual = *self.step_ns.get_or_insert(step);
-        let steps = (step / usual).round().max(1.0);
-        // Slowly towards what is seen, by the per-step time: one gap moves it little.
-        self.step_ns = Some(usual + (step / steps - usual) * 0.02);
+        if step > 1e9 {
+            self.rhythm.interrupt();
+        }
+        let left_out = self.rhythm.step(step);
         if self.driver.counts_missing && step < 1e9 {
             return 0;
         }
-        (steps as u64 - 1).saturating_sub(counted)
+        left_out.saturating_sub(counted)
     }
 
     /// Newly missing images of a camera without a clock: those that its nominal

@@ -31,6 +31,7 @@ pub use self::{
 use super::{
     Data, Driver, Image, ImageFormat, Item, Output, Sample, Source,
     encoder::Encoder,
+    options::Options,
     pixels::{self, Pixel},
 };
 use crate::{
@@ -138,27 +139,13 @@ pub(super) fn open_alone(path: &Path) -> Result<Node, Refusal> {
     }
 }
 
-/// Reads this driver's own settings.
-fn buffers(device: &Device) -> Result<u32, Refusal> {
-    if let Some(unknown) = device.options.keys().find(|key| *key != "buffers") {
-        return Err(Refusal::new(
-            format!("option `{unknown}` is not known"),
-            "this driver has `buffers`",
-        ));
-    }
-    let Some(value) = device.options.get("buffers") else {
-        return Ok(BUFFERS);
-    };
-    value
-        .as_integer()
-        .and_then(|value| u32::try_from(value).ok())
-        .filter(|value| (2..=32).contains(value))
-        .ok_or_else(|| Refusal::new(format!("option `buffers` is {value}"), "give 2 to 32"))
-}
-
 fn open(devices: &[Device]) -> Result<Box<dyn Source>, CaptureError> {
     let device = &devices[0];
-    let source = UsbCamera::open(device).map_err(|refusal| refusal.of(device))?;
+    let options = Options::of(devices, &["buffers"])?;
+    let buffers = options
+        .whole("buffers", 2..=32)?
+        .map_or(BUFFERS, |count| count as u32);
+    let source = UsbCamera::open(device, buffers).map_err(|refusal| refusal.of(device))?;
     Ok(Box::new(source))
 }
 
@@ -189,9 +176,8 @@ enum Next {
 }
 
 impl UsbCamera {
-    fn open(device: &Device) -> Result<Self, Refusal> {
+    fn open(device: &Device, buffers: u32) -> Result<Self, Refusal> {
         let wanted = device.camera.clone().unwrap_or_default();
-        let buffers = buffers(device)?;
         let (video, warning) = find_camera(&device.address)?;
         let node = Rc::new(open_alone(&video.node)?);
         let capabilities = node
@@ -590,20 +576,5 @@ mod tests {
         // One that never counts.
         assert_eq!(numbers.next(1, at(3)), Step::On(0));
         assert_eq!(numbers.next(1_000_000, at(4)), Step::Anew);
-    }
-
-    #[test]
-    fn unknown_options_are_refused() {
-        let mut device = Device::new("/camera/wrist/image", "v4l2", "/dev/video0");
-        assert_eq!(buffers(&device), Ok(BUFFERS));
-        device.options.insert("buffers".to_owned(), 40.into());
-        assert!(buffers(&device).is_err());
-        device.options.insert("buffer".to_owned(), 4.into());
-        assert!(
-            buffers(&device)
-                .expect_err("unknown")
-                .next
-                .contains("`buffers`")
-        );
     }
 }
