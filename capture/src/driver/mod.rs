@@ -17,10 +17,12 @@ mod lines;
 pub mod mjpeg_http;
 pub mod natnet;
 mod options;
+mod order;
 pub mod packets;
 pub mod record3d;
 mod serial;
 pub mod survive;
+pub mod udp;
 pub mod xhand_encoders;
 pub mod xhand_force;
 
@@ -70,6 +72,9 @@ pub const DRIVERS: &[Driver] = &[
     survive::DRIVER,
     bridge::DRIVER,
     record3d::DRIVER,
+    udp::JSON,
+    udp::OSC,
+    udp::HTS,
 ];
 
 /// An open connection.
