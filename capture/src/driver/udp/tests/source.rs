@@ -17,20 +17,20 @@ fn device(driver: &str, stream: &str, port: u16, options: &str) -> Device {
 }
 
 /// A port that was free a moment ago.
-fn port() -> u16 {
+pub fn port() -> u16 {
     let socket = UdpSocket::bind("127.0.0.1:0").expect("socket");
     socket.local_addr().expect("address").port()
 }
 
-struct Connection {
+pub struct Connection {
     source: Box<dyn Source>,
     sender: UdpSocket,
-    out: Output,
+    pub out: Output,
 }
 
 impl Connection {
     /// Opens streams; `{port}` is put into their addresses.
-    fn open(driver: &str, streams: &[&str], options: &str) -> Self {
+    pub fn open(driver: &str, streams: &[&str], options: &str) -> Self {
         let end = Instant::now() + Duration::from_secs(10);
         loop {
             let port = port();
@@ -54,11 +54,16 @@ impl Connection {
         }
     }
 
+    /// Where it listens.
+    pub fn port(&self) -> u16 {
+        self.sender.peer_addr().expect("connected").port()
+    }
+
     fn send(&self, packet: impl AsRef<[u8]>) {
         self.sender.send(packet.as_ref()).expect("sent");
     }
 
-    fn read_until(&mut self, enough: impl Fn(&Self) -> bool) {
+    pub fn read_until(&mut self, enough: impl Fn(&Self) -> bool) {
         let end = Instant::now() + Duration::from_secs(10);
         while !enough(self) {
             assert!(
@@ -70,7 +75,7 @@ impl Connection {
         }
     }
 
-    fn samples(&self, of: usize) -> Vec<&Sample> {
+    pub fn samples(&self, of: usize) -> Vec<&Sample> {
         let samples = self
             .out
             .items
@@ -82,7 +87,7 @@ impl Connection {
         samples.collect()
     }
 
-    fn count(&self, of: usize, what: &str) -> u64 {
+    pub fn count(&self, of: usize, what: &str) -> u64 {
         let counts = self.out.items.iter().map(|(stream, item)| match item {
             Item::Lost { kind, count, .. } if *stream == of && *kind == what => *count,
             Item::Missing { count, .. } if *stream == of && what == "missing" => *count,
@@ -91,7 +96,7 @@ impl Connection {
         counts.sum()
     }
 
-    fn notes(&self) -> Vec<&str> {
+    pub fn notes(&self) -> Vec<&str> {
         let notes = self.out.items.iter().filter_map(|(_, item)| match item {
             Item::Note { text, .. } => Some(text.as_str()),
             _ => None,
