@@ -18,6 +18,7 @@ mod lines;
 pub mod mjpeg_http;
 pub mod natnet;
 mod options;
+mod order;
 pub mod packets;
 pub mod pixels;
 pub mod record3d;
@@ -25,6 +26,7 @@ mod serial;
 pub mod survive;
 #[cfg(target_os = "linux")]
 pub mod v4l2;
+pub mod udp;
 pub mod xhand_encoders;
 pub mod xhand_force;
 
@@ -76,6 +78,9 @@ pub const DRIVERS: &[Driver] = &[
     survive::DRIVER,
     bridge::DRIVER,
     record3d::DRIVER,
+    udp::JSON,
+    udp::OSC,
+    udp::HTS,
 ];
 
 /// An open connection.

@@ -7,7 +7,7 @@ use dexumi_episode::{FINGERS, Rig};
 use super::{
     EmulateError, ExoMap, RigOptions, bridge, camera,
     device::{Device, Shared},
-    exo, natnet, record3d, survive,
+    exo, natnet, record3d, survive, udp,
 };
 
 /// One emulated device: the driver that is to be spoken to, and the streams that
@@ -121,6 +121,9 @@ pub(super) const EMULATORS: &[Emulator] = &[
     survive::EMULATOR,
     bridge::EMULATOR,
     record3d::EMULATOR,
+    udp::JSON,
+    udp::OSC,
+    udp::HTS,
 ];
 
 /// A rig while it is being put together.

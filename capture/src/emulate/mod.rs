@@ -22,6 +22,7 @@ mod running;
 mod sink;
 mod survive;
 pub mod truth;
+mod udp;
 
 use std::path::PathBuf;
 

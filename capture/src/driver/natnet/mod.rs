@@ -7,7 +7,6 @@
 mod cursor;
 mod link;
 mod model;
-mod order;
 mod protocol;
 mod source;
 #[cfg(test)]

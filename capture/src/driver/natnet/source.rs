@@ -12,16 +12,14 @@ use dexumi_episode::{Device, DeviceTime, HostTime, StreamKind};
 use super::{
     CONNECT, ECHO_RESPONSE, FRAME, Frame, KEEP_ALIVE, MODEL_DEFINITION, MODEL_REQUEST, Models,
     RigidBody, SERVER_INFO, ServerInfo, Version, decode_echo_response, decode_frame, decode_models,
-    decode_server_info, encode_echo_request, encode_request,
-    link::Link,
-    message_id,
-    order::{Order, Place},
+    decode_server_info, encode_echo_request, encode_request, link::Link, message_id,
 };
 use crate::{
     driver::{
         Data, Item, Output, Sample, Source,
         axes::{Axes, is_point, is_pose},
         options::failed,
+        order::{Order, Place},
     },
     error::CaptureError,
 };
@@ -93,7 +91,7 @@ impl NatNetSource {
             version,
             axes,
             streams,
-            order: Order::default(),
+            order: Order::new(32),
             models_wanted: models.is_none(),
             models,
             echoes: 0,
@@ -284,7 +282,8 @@ impl NatNetSource {
             self.next_models = Instant::now();
         }
         let sent = self.device_time(frame.transmit_ticks);
-        match self.order.place(frame.number, sent.nanos()) {
+        let number = u64::from(frame.number as u32);
+        match self.order.place(number, Some(sent.nanos())) {
             Place::Next { missing } => {
                 self.all(out, |out, stream| out.missing(stream, missing, arrival));
             }
@@ -314,7 +313,7 @@ impl NatNetSource {
                         device: (exposed > 0).then(|| self.device_time(exposed)),
                         sent: Some(sent),
                         ticks: (exposed > 0).then_some(exposed),
-                        sequence: u64::from(frame.number as u32),
+                        sequence: number,
                         suspect: 0,
                         data,
                         raw: raw.take(),
