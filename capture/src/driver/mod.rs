@@ -12,6 +12,7 @@ pub mod mjpeg_http;
 pub mod natnet;
 mod options;
 pub mod record3d;
+pub mod rokoko;
 mod serial;
 pub mod xhand_encoders;
 pub mod xhand_force;
@@ -58,6 +59,7 @@ pub const DRIVERS: &[Driver] = &[
     mjpeg_http::DRIVER,
     bridge::DRIVER,
     record3d::DRIVER,
+    rokoko::DRIVER,
 ];
 
 /// An open connection.

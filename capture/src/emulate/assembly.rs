@@ -7,7 +7,7 @@ use dexumi_episode::{FINGERS, Rig};
 use super::{
     EmulateError, ExoMap, RigOptions, bridge, camera,
     device::{Device, Shared},
-    exo, natnet, record3d,
+    exo, natnet, record3d, rokoko,
 };
 
 /// One emulated device: the driver that is to be spoken to, and the streams that
@@ -96,6 +96,7 @@ pub(super) const EMULATORS: &[Emulator] = &[
     camera::EMULATOR,
     bridge::EMULATOR,
     record3d::EMULATOR,
+    rokoko::EMULATOR,
 ];
 
 /// A rig while it is being put together.

@@ -17,6 +17,7 @@ mod natnet;
 mod pty;
 mod record3d;
 mod rig;
+mod rokoko;
 mod running;
 mod sink;
 pub mod truth;

@@ -4,6 +4,7 @@ mod bridge;
 mod drive;
 mod network;
 mod record3d;
+mod rokoko;
 mod serial;
 
 use std::{
