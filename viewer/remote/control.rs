@@ -138,9 +138,8 @@ impl Control {
         let (head, body) = request.into_parts();
         self.gate.admit(&head)?;
         let path = head.uri.path();
-        let route = match route(&head.method, path) {
-            Ok(route) => route,
-            Err(answer) => return Ok(answer),
+        let Some(route) = route(&head.method, path) else {
+            return Ok(no_route(&head.method, path));
         };
         let order = match route {
             Route::Help => {
@@ -258,36 +257,38 @@ fn status_of(done: &Done) -> StatusCode {
     }
 }
 
-fn route(method: &Method, path: &str) -> Result<Route, Answered> {
-    let found = ROUTES.iter().find(|(route, _, known, _)| match route {
+/// What lies at a path, whatever the method.
+fn at(path: &str) -> Option<&'static (Route, Method, &'static str, &'static str)> {
+    ROUTES.iter().find(|(route, _, known, _)| match route {
         Route::Preview => path.starts_with(known),
         _ => path == *known,
-    });
+    })
+}
+
+fn route(method: &Method, path: &str) -> Option<Route> {
+    let (route, wanted, ..) = at(path)?;
+    (wanted == method).then_some(*route)
+}
+
+/// Says what there is instead.
+fn no_route(method: &Method, path: &str) -> Answered {
+    let found = at(path);
+    let (status, reason) = match found {
+        Some((_, wanted, known, _)) => (
+            StatusCode::METHOD_NOT_ALLOWED,
+            format!("{known} takes {wanted}, got {method}"),
+        ),
+        None => (StatusCode::NOT_FOUND, format!("no such path: {path}")),
+    };
     let routes: Vec<_> = ROUTES
         .iter()
         .map(|(_, method, path, _)| format!("{method} {path}"))
         .collect();
-    match found {
-        Some((route, wanted, ..)) if wanted == method => Ok(*route),
-        Some((_, wanted, known, _)) => {
-            let problem = json!({
-                "error": format!("{known} takes {wanted}, got {method}"),
-                "routes": routes,
-            });
-            let mut answer = answer_json(StatusCode::METHOD_NOT_ALLOWED, &problem);
-            if let Ok(wanted) = HeaderValue::from_str(wanted.as_str()) {
-                answer.headers_mut().insert(ALLOW, wanted);
-            }
-            Err(answer)
-        }
-        None => {
-            let problem = json!({
-                "error": format!("no such path: {path}"),
-                "routes": routes,
-            });
-            Err(answer_json(StatusCode::NOT_FOUND, &problem))
-        }
+    let mut answer = answer_json(status, &json!({ "error": reason, "routes": routes }));
+    if let Some(Ok(wanted)) = found.map(|(_, wanted, ..)| HeaderValue::from_str(wanted.as_str())) {
+        answer.headers_mut().insert(ALLOW, wanted);
     }
+    answer
 }
 
 /// A body of JSON; none at all stands for what is usual.
@@ -354,13 +355,15 @@ mod tests {
                 Route::Preview => "/preview/camera/wrist/image",
                 _ => path,
             };
-            assert_eq!(route(method, path).ok(), Some(*wanted));
+            assert_eq!(route(method, path), Some(*wanted));
             assert!(help("h", false).contains(what));
         }
-        let other = |method, path| route(method, path).expect_err("no route");
-        let wrong = other(&Method::GET, "/start");
+        assert_eq!(route(&Method::GET, "/start"), None);
+        let wrong = no_route(&Method::GET, "/start");
         assert_eq!(wrong.status(), StatusCode::METHOD_NOT_ALLOWED);
         assert_eq!(wrong.headers()[ALLOW], "POST");
-        assert_eq!(other(&Method::GET, "/x").status(), StatusCode::NOT_FOUND);
+        let unknown = no_route(&Method::GET, "/startle");
+        assert_eq!(unknown.status(), StatusCode::NOT_FOUND);
+        assert!(!unknown.headers().contains_key(ALLOW));
     }
 }
