@@ -178,7 +178,14 @@ impl Stopped {
             duration_s: report.duration_s,
             bytes: report.bytes,
             ended: report.ended.clone(),
-            broken: report.broken.clone(),
+            broken: report
+                .broken
+                .iter()
+                .map(|broken| BrokenSegment {
+                    path: absolute(&broken.path),
+                    problem: broken.problem.clone(),
+                })
+                .collect(),
             clean: is_clean(report),
             ledger: report.ledger.clone(),
         }

@@ -271,6 +271,19 @@ mod tests {
     }
 
     #[test]
+    fn a_token_file_goes_before_the_variable_and_need_not_exist() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path().join("token");
+        std::fs::write(&path, format!("{TOKEN}\n")).expect("a token file");
+        // PATH is set, and no token.
+        let token = Token::load(Some(&path), "PATH").expect("read");
+        assert!(token.is_some_and(|token| token.is(TOKEN)));
+        assert!(Token::load(None, "PATH").is_err());
+        assert!(matches!(Token::load(None, "DEXUMI_NOT_SET"), Ok(None)));
+        assert!(Token::load(Some(&folder.path().join("none")), "PATH").is_err());
+    }
+
+    #[test]
     fn a_name_that_only_points_here_is_not_local() {
         let gate = Gate::new(None, Guests::NoPages);
         for host in [

@@ -26,7 +26,7 @@ use anyhow::{Context, Result, bail};
 use clap::Args;
 use dexumi_capture::Recorder;
 use dexumi_episode::{Calibration, Rig, SessionAnchor};
-use dexumi_live::{Announcer, LiveView, hidden_loopback};
+use dexumi_live::{LiveView, hidden_loopback};
 use tokio::{
     sync::{mpsc, oneshot, watch},
     task::JoinHandle,
@@ -249,9 +249,4 @@ impl Serving {
             let _ = tokio::time::timeout(Duration::from_secs(2), shown).await;
         }
     }
-}
-
-/// The announcer of a live view, if there is one.
-pub fn announcer(live: Option<&LiveView>) -> Option<Announcer> {
-    live.map(LiveView::announcer)
 }

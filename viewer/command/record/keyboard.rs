@@ -3,7 +3,10 @@
 use std::io::{IsTerminal, Read};
 
 use anyhow::{Context, Result};
-use nix::sys::termios::{LocalFlags, SetArg, Termios, tcgetattr, tcsetattr};
+use nix::{
+    sys::termios::{LocalFlags, SetArg, Termios, tcgetattr, tcsetattr},
+    unistd::{getpgrp, tcgetpgrp},
+};
 use tokio::sync::mpsc;
 
 use crate::control::{Order, Request};
@@ -12,10 +15,11 @@ use crate::control::{Order, Request};
 pub(super) struct RawTerminal(Termios);
 
 impl RawTerminal {
-    /// `None` where standard input is no terminal.
+    /// `None` where standard input is no terminal, or one that another program
+    /// has: who touches it from the background is halted.
     pub fn new() -> Option<Self> {
         let stdin = std::io::stdin();
-        if !stdin.is_terminal() {
+        if !stdin.is_terminal() || tcgetpgrp(&stdin).ok()? != getpgrp() {
             return None;
         }
         let before = tcgetattr(&stdin).ok()?;

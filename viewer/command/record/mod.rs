@@ -14,13 +14,11 @@ use anyhow::Result;
 use clap::Args;
 use dexumi_capture::{EpisodeReport, Recorder, RecorderOptions};
 use dexumi_episode::{Calibration, Rig, Session, recover};
+use dexumi_live::LiveView;
 use serde::Serialize;
 
 use super::{SOFTWARE, print_json, recover::sentence};
-use crate::{
-    Exit,
-    remote::{self, RemoteArguments},
-};
+use crate::{Exit, remote::RemoteArguments};
 use episodes::Episodes;
 
 /// Record episodes of a rig, one MCAP file each.
@@ -140,7 +138,7 @@ impl Record {
             reports: Vec::new(),
             error: None,
             joint_names,
-            announcer: remote::announcer(live.as_ref()),
+            announcer: live.as_ref().map(LiveView::announcer),
         };
         let (exit, episodes) = runtime.block_on(self.drive(episodes, doors, live))?;
         // The keyboard thread may still wait for a key.
