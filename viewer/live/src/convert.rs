@@ -39,10 +39,10 @@ pub(crate) fn joint_states(names: &[String], angles_rad: &[f64], time: SessionTi
 }
 
 /// Force counts; `None` where these are not three. A status has no taxels.
-pub(crate) fn force(counts: &[f64], stamp: &Stamp) -> Option<Force> {
+pub(crate) fn force(counts: &[f64], stamp: Stamp) -> Option<Force> {
     let &[x, y, z] = counts else { return None };
     Some(Force {
-        stamp: Some(stamp.clone()),
+        stamp: Some(stamp),
         x: x as i32,
         y: y as i32,
         z: z as i32,
@@ -51,10 +51,10 @@ pub(crate) fn force(counts: &[f64], stamp: &Stamp) -> Option<Force> {
 }
 
 /// Acceleration [m/s²] and angular velocity [rad/s]; `None` where these are not six.
-pub(crate) fn imu(values: &[f64], stamp: &Stamp) -> Option<Imu> {
+pub(crate) fn imu(values: &[f64], stamp: Stamp) -> Option<Imu> {
     let (acceleration, angular_velocity) = values.split_at_checked(3)?;
     (angular_velocity.len() == 3).then(|| Imu {
-        stamp: Some(stamp.clone()),
+        stamp: Some(stamp),
         acceleration: acceleration.to_vec(),
         angular_velocity: angular_velocity.to_vec(),
     })
@@ -272,7 +272,7 @@ mod tests {
             let joints = joint_states(&names, &values, time).joints;
             prop_assert_eq!(joints.len(), names.len().min(values.len()));
             let stamp = stamp(time, HostTime::from_nanos(1), 0);
-            prop_assert_eq!(force(&values, &stamp).is_some(), values.len() == 3);
+            prop_assert_eq!(force(&values, stamp).is_some(), values.len() == 3);
             if let Some(pose) = pose(&values) {
                 prop_assert!(pose.rotation.coords.iter().all(|v| v.is_finite()));
             }

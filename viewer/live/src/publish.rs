@@ -304,7 +304,7 @@ impl Stream {
                 convert::joint_states(&names, values, time)
             }),
             Topics::Force(force) => {
-                if let Some(message) = convert::force(values, &stamp) {
+                if let Some(message) = convert::force(values, stamp) {
                     force.send(log, || message);
                 }
             }
@@ -317,7 +317,7 @@ impl Stream {
                 }
             }
             Topics::Imu(imu) => {
-                if let Some(message) = convert::imu(values, &stamp) {
+                if let Some(message) = convert::imu(values, stamp) {
                     imu.send(log, || message);
                 }
             }
