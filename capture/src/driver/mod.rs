@@ -6,6 +6,7 @@ mod background;
 pub mod bridge;
 mod child;
 mod depth;
+pub mod ffmpeg;
 pub mod gate;
 mod intrinsics;
 pub mod mjpeg_http;
@@ -60,6 +61,7 @@ pub const DRIVERS: &[Driver] = &[
     bridge::DRIVER,
     record3d::DRIVER,
     rokoko::DRIVER,
+    ffmpeg::DRIVER,
 ];
 
 /// An open connection.

@@ -7,7 +7,7 @@ use dexumi_episode::{FINGERS, Rig};
 use super::{
     EmulateError, ExoMap, RigOptions, bridge, camera,
     device::{Device, Shared},
-    exo, natnet, record3d, rokoko,
+    exo, ffmpeg, natnet, record3d, rokoko,
 };
 
 /// One emulated device: the driver that is to be spoken to, and the streams that
@@ -97,6 +97,7 @@ pub(super) const EMULATORS: &[Emulator] = &[
     bridge::EMULATOR,
     record3d::EMULATOR,
     rokoko::EMULATOR,
+    ffmpeg::EMULATOR,
 ];
 
 /// A rig while it is being put together.

@@ -12,6 +12,7 @@ mod device;
 mod exo;
 mod exo_map;
 mod faults;
+mod ffmpeg;
 pub mod mark;
 mod natnet;
 mod pty;
