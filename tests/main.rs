@@ -5,6 +5,7 @@ mod architecture; // crate edges, heavy dependencies, names
 mod damage; // packets damaged on the wire, devices that come and go
 mod errors; // what a user sees when something is wrong
 mod kill; // kill -9 in the middle of an episode
+mod presets; // rigs of the documentation and of the emulator
 mod program; // starts the binary and the emulated rig
 mod real_input; // a real video and real keypoints, to the pixel
 mod remote; // orders over HTTP, the live view, and who is let in
