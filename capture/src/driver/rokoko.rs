@@ -178,8 +178,9 @@ pub fn encode(live: &Live, lz4: bool) -> Vec<u8> {
 
 /// Studio's names of a hand's joints, in the order of the 21 keypoints.
 pub fn joints(side: &str) -> Vec<String> {
-    let finger = |name: &str| match name.split_at(1) {
-        (first, rest) => format!("{}{rest}", first.to_uppercase()),
+    let finger = |name: &str| {
+        let (first, rest) = name.split_at(1);
+        format!("{}{rest}", first.to_uppercase())
     };
     let fingers = FINGERS
         .iter()

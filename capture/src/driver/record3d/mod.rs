@@ -266,7 +266,7 @@ impl Source for Record3dSource {
                 let arrival = HostTime::now();
                 self.framer.push(&self.buffer[..count]);
                 loop {
-                    match self.framer.next() {
+                    match self.framer.pull() {
                         Ok(Some(body)) => self.take(body, arrival, out),
                         Ok(None) => break Ok(()),
                         Err(lost) => {
