@@ -42,7 +42,7 @@ fn every_damaged_packet_is_rejected_or_suspect_and_good_ones_pass() {
     let anchor = episode.info.anchor;
     let within = |sample: &&Sample| {
         let time = anchor.to_session(HostTime::from_nanos(sample.t_ns));
-        time > episode.interval.0 && time < episode.interval.1
+        time > episode.recorded_from && time < episode.interval.1
     };
     let sent: Vec<&Sample> = truth
         .samples

@@ -3,6 +3,8 @@
 
 use std::path::Path;
 
+use dexumi_episode::{Episode, schema::Encoders};
+
 use crate::program::{Rig, run_well, text};
 
 /// Runs, wants the code, and wants each word in the message.
@@ -270,14 +272,11 @@ fn a_full_disk_and_a_read_only_folder_end_cleanly() {
     refused(&nowhere, 1, &["cannot create folder /proc/session"]);
 }
 
-#[test]
-fn a_write_error_leaves_a_partial_file_that_can_be_recovered() {
-    let folder = tempfile::tempdir().expect("a folder");
-    let rig = Rig::start(folder.path(), &["--fault", "none"]);
-    let session = folder.path().join("session");
-    // A limit on the size of files stands in for a disk that is suddenly full.
+/// Records with a limit on the size of files, which stands in for a disk that
+/// refuses; returns exit code and messages.
+fn record_with_limit(rig: &Rig, session: &Path, kib: u32, seconds: u32) -> (Option<i32>, String) {
     let script = format!(
-        "trap '' XFSZ; ulimit -f 6000; exec {} record --rig {} --out {} --seconds 30",
+        "trap '' XFSZ; ulimit -f {kib}; exec {} record --rig {} --out {} --seconds {seconds}",
         env!("CARGO_BIN_EXE_dexumi"),
         rig.rig.display(),
         session.display()
@@ -286,8 +285,18 @@ fn a_write_error_leaves_a_partial_file_that_can_be_recovered() {
         .args(["-c", &script])
         .output()
         .expect("bash");
-    let message = String::from_utf8_lossy(&output.stderr);
-    assert_eq!(output.status.code(), Some(1), "{message}");
+    let message = String::from_utf8_lossy(&output.stderr).into_owned();
+    (output.status.code(), message)
+}
+
+#[test]
+fn a_write_error_leaves_a_partial_file_that_can_be_recovered() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let rig = Rig::start(folder.path(), &["--fault", "none"]);
+    let session = folder.path().join("session");
+    // Too small for two seconds: another file would not help.
+    let (code, message) = record_with_limit(&rig, &session, 14_000, 30);
+    assert_eq!(code, Some(1), "{message}");
     assert!(
         message.contains("recording broke off") && message.contains("dexumi recover"),
         "{message}"
@@ -296,6 +305,45 @@ fn a_write_error_leaves_a_partial_file_that_can_be_recovered() {
     assert!(session.join("episode_0000.mcap.partial").exists());
     run_well(&["recover", text(&session)], &[3]);
     run_well(&["info", text(&session.join("episode_0000.mcap"))], &[3]);
+}
+
+#[test]
+fn after_a_write_error_the_episode_goes_on_in_another_file_and_no_sample_is_lost() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let rig = Rig::start(folder.path(), &["--fault", "none"]);
+    let session = folder.path().join("session");
+    let (code, message) = record_with_limit(&rig, &session, 32_000, 9);
+    assert_eq!(code, Some(3), "{message}");
+    assert!(message.contains("went on in another file"), "{message}");
+    let parts = (2..20).map(|part| format!("episode_0000.part{part}.mcap"));
+    let files: Vec<_> = std::iter::once("episode_0000.mcap".to_owned())
+        .chain(parts)
+        .take_while(|name| session.join(name).exists())
+        .collect();
+    assert!(files.len() > 1, "{message}");
+    let mut sequences = Vec::new();
+    for name in files {
+        let episode = Episode::open(&session.join(&name)).expect("an episode");
+        let recorded = episode
+            .file
+            .read::<Encoders>("/exo/right/encoders")
+            .expect("encoders");
+        assert_eq!(
+            episode.ledger["/exo/right/encoders"].written,
+            recorded.len() as u64,
+            "{name}"
+        );
+        sequences.extend(
+            recorded
+                .iter()
+                .filter_map(|(_, message)| Some(message.stamp.as_ref()?.sequence)),
+        );
+    }
+    assert!(sequences.len() > 700, "{} samples", sequences.len());
+    assert!(
+        sequences.windows(2).all(|pair| pair[1] == pair[0] + 1),
+        "samples are missing or doubled between the files"
+    );
 }
 
 #[test]

@@ -1,80 +1,148 @@
-//! Settings of one driver alone, from a rig entry's `options`.
+//! A driver's own settings, from the rig.
+
+use std::{collections::BTreeMap, ops::RangeInclusive};
 
 use dexumi_episode::Device;
 
 use crate::error::CaptureError;
 
-/// Options of an entry, all of known names.
-pub(super) struct Options<'a> {
-    device: &'a Device,
+/// Settings of one connection, taken from all its entries.
+pub struct Options {
+    device: Device,
+    values: BTreeMap<String, toml::Value>,
 }
 
-impl<'a> Options<'a> {
-    /// Refuses names that the driver does not know, with those that it knows.
-    pub fn of(device: &'a Device, known: &[&str]) -> Result<Self, CaptureError> {
-        match device
-            .options
-            .keys()
-            .find(|key| !known.contains(&key.as_str()))
-        {
-            None => Ok(Self { device }),
-            Some(key) => Err(CaptureError::Open {
-                stream: device.stream.clone(),
-                address: device.address.clone(),
-                problem: format!("driver `{}` has no option `{key}`", device.driver),
-                next: match known {
-                    [] => "remove it".to_owned(),
-                    _ => format!("it has: {}", known.join(", ")),
-                },
-            }),
+/// A connection that cannot be opened, in the words of its first entry.
+pub fn failed(device: &Device, problem: impl Into<String>, next: &str) -> CaptureError {
+    CaptureError::Open {
+        stream: device.stream.clone(),
+        address: device.address.clone(),
+        problem: problem.into(),
+        next: next.to_owned(),
+    }
+}
+
+impl Options {
+    /// Takes what the entries of a connection say; one of them is enough.
+    ///
+    /// # Errors
+    /// A key that is none of `known`, or two entries that contradict each other.
+    pub fn of(devices: &[Device], known: &[&str]) -> Result<Self, CaptureError> {
+        let mut values = BTreeMap::new();
+        for device in devices {
+            for (key, value) in &device.options {
+                if !known.contains(&key.as_str()) {
+                    return Err(failed(
+                        device,
+                        format!("driver `{}` has no option `{key}`", device.driver),
+                        &format!("it knows: {}", known.join(", ")),
+                    ));
+                }
+                let before = values.insert(key.clone(), value.clone());
+                if before.is_some_and(|before| before != *value) {
+                    return Err(failed(
+                        device,
+                        format!("option `{key}` differs from that of another stream"),
+                        "entries with one address share one connection: give it once",
+                    ));
+                }
+            }
         }
+        Ok(Self {
+            device: devices[0].clone(),
+            values,
+        })
     }
 
-    fn wrong(&self, key: &str, expected: &str) -> CaptureError {
-        let value = &self.device.options[key];
-        CaptureError::Open {
-            stream: self.device.stream.clone(),
-            address: self.device.address.clone(),
-            problem: format!("option `{key}` is {value}"),
-            next: format!("expected {expected}"),
-        }
-    }
-
-    fn read<T>(
+    fn get<T>(
         &self,
         key: &str,
         expected: &str,
-        read: impl Fn(&'a toml::Value) -> Option<T>,
+        read: impl Fn(&toml::Value) -> Option<T>,
     ) -> Result<Option<T>, CaptureError> {
-        match self.device.options.get(key) {
-            None => Ok(None),
-            Some(value) => read(value)
-                .map(Some)
-                .ok_or_else(|| self.wrong(key, expected)),
-        }
+        self.values
+            .get(key)
+            .map(|value| {
+                read(value).ok_or_else(|| {
+                    failed(
+                        &self.device,
+                        format!("option `{key}` is {value}"),
+                        &format!("write {expected}"),
+                    )
+                })
+            })
+            .transpose()
     }
 
-    /// A text.
-    pub fn text(&self, key: &str) -> Result<Option<&'a str>, CaptureError> {
-        self.read(key, "a text in quotes", toml::Value::as_str)
+    /// A text that `read` understands.
+    ///
+    /// # Errors
+    /// It is something else; `expected` says what it should be.
+    pub fn text<T>(
+        &self,
+        key: &str,
+        expected: &str,
+        read: impl Fn(&str) -> Option<T>,
+    ) -> Result<Option<T>, CaptureError> {
+        self.get(key, expected, |value| value.as_str().and_then(&read))
     }
 
-    /// Yes or no; no where it is not given.
-    pub fn flag(&self, key: &str) -> Result<bool, CaptureError> {
-        self.read(key, "true or false", toml::Value::as_bool)
-            .map(|flag| flag.unwrap_or(false))
+    /// Any text.
+    ///
+    /// # Errors
+    /// It is something else.
+    pub fn string(&self, key: &str) -> Result<Option<String>, CaptureError> {
+        self.text(key, "a text in quotes", |text| Some(text.to_owned()))
     }
 
     /// A list of texts, such as a command and its arguments.
-    pub fn texts(&self, key: &str) -> Result<Option<Vec<String>>, CaptureError> {
-        self.read(
-            key,
-            "a list of texts, such as [\"python3\", \"bridge.py\"]",
-            |value| {
-                let texts = value.as_array()?.iter();
-                texts.map(|text| text.as_str().map(str::to_owned)).collect()
-            },
-        )
+    ///
+    /// # Errors
+    /// It is something else.
+    pub fn strings(&self, key: &str) -> Result<Option<Vec<String>>, CaptureError> {
+        let expected = "a list of texts, such as [\"python3\", \"bridge.py\"]";
+        self.get(key, expected, |value| {
+            let texts = value.as_array()?.iter();
+            texts.map(|text| text.as_str().map(str::to_owned)).collect()
+        })
+    }
+
+    /// True or false.
+    ///
+    /// # Errors
+    /// It is something else.
+    pub fn flag(&self, key: &str) -> Result<Option<bool>, CaptureError> {
+        self.get(key, "true or false", toml::Value::as_bool)
+    }
+
+    /// A whole number within `range`.
+    ///
+    /// # Errors
+    /// It is something else.
+    pub fn whole(
+        &self,
+        key: &str,
+        range: RangeInclusive<i64>,
+    ) -> Result<Option<i64>, CaptureError> {
+        let expected = format!("a whole number from {} to {}", range.start(), range.end());
+        self.get(key, &expected, |value| {
+            value.as_integer().filter(|number| range.contains(number))
+        })
+    }
+
+    /// Numbers, exactly `N` of them.
+    ///
+    /// # Errors
+    /// It is something else.
+    pub fn numbers<const N: usize>(&self, key: &str) -> Result<Option<[f64; N]>, CaptureError> {
+        let number = |value: &toml::Value| {
+            let whole = value.as_integer().map(|v| v as f64);
+            value.as_float().or(whole).filter(|v| v.is_finite())
+        };
+        self.get(key, &format!("{N} numbers, such as [0, 0, 1]"), |value| {
+            let numbers: Option<Vec<f64>> = value.as_array()?.iter().map(number).collect();
+            numbers?.try_into().ok()
+        })
     }
 }
 
@@ -82,31 +150,51 @@ impl<'a> Options<'a> {
 mod tests {
     use super::*;
 
-    #[test]
-    fn a_misspelt_option_is_refused_with_the_known_ones() {
-        let mut device = Device::new("/imu/wrist", "bridge", "child:oak");
-        device.options.insert("comand".to_owned(), true.into());
-        let error = Options::of(&device, &["command", "speed"]).err();
-        let text = error.expect("misspelt").to_string();
-        assert!(
-            text.contains("`comand`") && text.contains("command, speed"),
-            "{text}"
-        );
+    fn device(text: &str) -> Device {
+        Device {
+            options: toml::from_str(text).expect("options"),
+            ..Device::new("/tracker/wrist/pose", "natnet", "127.0.0.1:1510")
+        }
     }
 
     #[test]
-    fn a_value_of_the_wrong_kind_is_refused_with_the_right_one() {
-        let mut device = Device::new("/imu/wrist", "bridge", "child:oak");
-        device
-            .options
-            .insert("command".to_owned(), "python3".into());
-        let options = Options::of(&device, &["command", "loop"]).expect("known");
-        let text = options.texts("command").expect_err("no list").to_string();
+    fn what_is_not_known_is_refused_with_what_is() {
+        let message = |devices: &[Device]| match Options::of(devices, &["up", "group"]) {
+            Ok(_) => panic!("accepted"),
+            Err(error) => error.to_string(),
+        };
+        let error = message(&[device("upp = 1")]);
         assert!(
-            text.contains("python3") && text.contains("a list of texts"),
-            "{text}"
+            error.contains("`upp`") && error.contains("up, group"),
+            "{error}"
         );
-        assert!(!options.flag("loop").expect("absent"));
-        assert_eq!(options.text("command").expect("a text"), Some("python3"));
+        let error = message(&[device("up = 1"), device("up = 2")]);
+        assert!(error.contains("`up` differs"), "{error}");
+    }
+
+    #[test]
+    fn values_are_read_or_refused() {
+        let options = Options::of(
+            &[device("a = [0, 1.5, 2]"), device("b = \"x\"\nc = true")],
+            &["a", "b", "c"],
+        )
+        .expect("known");
+        assert_eq!(
+            options.numbers("a").expect("numbers"),
+            Some([0.0, 1.5, 2.0])
+        );
+        assert!(options.numbers::<2>("a").is_err());
+        assert_eq!(options.flag("c").expect("flag"), Some(true));
+        assert!(options.whole("c", 0..=1).is_err());
+        let only_y = |text: &str| (text == "y").then_some(());
+        let error = options
+            .text("b", "y", only_y)
+            .expect_err("not y")
+            .to_string();
+        assert!(
+            error.contains("`b`") && error.contains("write y"),
+            "{error}"
+        );
+        assert_eq!(options.text("none", "y", only_y).expect("absent"), None);
     }
 }

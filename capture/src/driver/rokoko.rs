@@ -259,9 +259,7 @@ struct RokokoSource {
 
 fn open(devices: &[Device]) -> Result<Box<dyn Source>, CaptureError> {
     let device = &devices[0];
-    for device in devices {
-        Options::of(device, &[])?;
-    }
+    Options::of(devices, &[])?;
     let socket = UdpSocket::bind(&device.address).and_then(|socket| {
         socket.set_read_timeout(Some(Duration::from_millis(100)))?;
         Ok(socket)
@@ -351,6 +349,7 @@ impl RokokoSource {
                     sent: None,
                     ticks: device.map(|_| micros as u64),
                     sequence: self.sequence,
+                    captured: None,
                     suspect: 0,
                     data: Data::Keypoints {
                         points_m,

@@ -6,6 +6,7 @@
 //! at its scheduled moment or later. The truth file says what was measured when.
 
 mod assembly;
+mod board;
 mod bridge;
 mod camera;
 mod device;
@@ -21,7 +22,9 @@ mod rig;
 mod rokoko;
 mod running;
 mod sink;
+mod survive;
 pub mod truth;
+mod udp;
 
 use std::path::PathBuf;
 

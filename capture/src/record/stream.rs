@@ -9,15 +9,16 @@ use std::{
 };
 
 use dexumi_episode::{
-    Calibration, ChannelId, ClockEstimator, ClockFit, Delta, Device, Echo, EpisodeError,
-    EpisodeWriter, HostTime, JointCalibration, SessionAnchor, SessionTime, StreamClock, StreamKind,
-    StreamLedger,
+    Calibration, ChannelId, ClockEstimator, ClockFit, Delta, Device, DeviceTime, Echo,
+    EpisodeError, EpisodeWriter, HostTime, JointCalibration, SessionAnchor, SessionTime,
+    StreamClock, StreamKind, StreamLedger,
     schema::{StreamHealth, suspect},
 };
 
 use super::{
     StreamStatus,
     channels::{Channels, angles},
+    rhythm::Rhythm,
 };
 use crate::driver::{Data, Driver, Item, Sample};
 
@@ -28,6 +29,8 @@ const FIT_INTERVAL: Delta = Delta::from_millis(200);
 /// A device that sends nothing for longer is frozen, if its usual period is not
 /// a tenth of that or more.
 const SILENCE: Delta = Delta::from_millis(1_000);
+/// After the opening of a device, gaps are not counted for so long.
+const SETTLING: Delta = Delta::from_millis(500);
 /// A camera without a clock is counted anew this often, so that the tolerance of
 /// its nominal rate does not add up.
 const PACE_SPAN: Delta = Delta::from_millis(20_000);
@@ -43,15 +46,19 @@ pub(super) struct Stream {
     ledger: StreamLedger,
     dropped: Arc<AtomicU64>,
     dropped_before: u64,
-    /// Capture time of the last sample and the usual step, for gaps.
+    /// Capture time and device time of the last sample, for gaps.
     last: Option<(HostTime, Option<i64>)>,
-    step_ns: Option<f64>,
-    lost_since: u64,
+    rhythm: Rhythm,
+    /// Counted since the last sample, as lost or as missing.
+    counted_since: u64,
+    /// The kernel stamped the last sample.
+    kernel_stamps: bool,
     /// Of a camera without a clock: the first image of the span, images since
     /// then, and how many its nominal rate says are missing.
     paced: Option<(HostTime, u64, u64)>,
     /// Arrivals of the last second.
     recent: VecDeque<HostTime>,
+    first_arrival: Option<HostTime>,
     last_arrival: Option<HostTime>,
     values: Vec<f64>,
     about: Vec<(String, String)>,
@@ -134,10 +141,12 @@ impl Stream {
             dropped,
             dropped_before: 0,
             last: None,
-            step_ns: None,
-            lost_since: 0,
+            rhythm: Rhythm::default(),
+            counted_since: 0,
+            kernel_stamps: false,
             paced: None,
             recent: VecDeque::new(),
+            first_arrival: None,
             last_arrival: None,
             values: Vec::new(),
             about: Vec::new(),
@@ -217,7 +226,8 @@ impl Stream {
 
     /// Usual time between two samples, where known [ns].
     fn period_ns(&self) -> Option<f64> {
-        self.step_ns
+        self.rhythm
+            .usual_ns()
             .or_else(|| self.device.camera.as_ref().map(|mode| 1e9 / mode.fps))
     }
 
@@ -252,10 +262,13 @@ impl Stream {
         match item {
             Item::Sample(sample) => Some(self.sample(sample, anchor)),
             Item::Lost { kind, count, at } => {
-                self.lost_since += count;
+                self.counted_since += count;
                 entry(at, What::Lost { kind, count })
             }
-            Item::Missing { count, at } => entry(at, What::Missing { count }),
+            Item::Missing { count, at } => {
+                self.counted_since += count;
+                entry(at, What::Missing { count })
+            }
             Item::Discarded { bytes } => entry(HostTime::now(), What::Discarded { bytes }),
             Item::Echo {
                 sent,
@@ -300,8 +313,10 @@ impl Stream {
                 self.fit = clock.fit(arrival).map(|fit| (fit, arrival));
             }
         }
-        let host = match (&self.fit, sample.device) {
-            (Some((fit, _)), Some(device)) if trusted => fit.to_host(device),
+        self.kernel_stamps = sample.captured.is_some();
+        let host = match (sample.captured, sample.device) {
+            (Some(captured), _) => captured,
+            (None, Some(device)) if trusted => self.date(device, arrival),
             _ => arrival - Delta::from_secs_f64(self.device.min_delay_s),
         };
         let capture = anchor.to_session(host) - self.latency;
@@ -326,20 +341,51 @@ impl Stream {
         }
     }
 
-    /// Samples that the device's clock says are missing before this one, for a
-    /// device without a sequence of its own. Packets already counted as lost are
-    /// not counted again. After an outage, and where the clock started anew, the
-    /// host's time since the last sample tells.
+    /// When a sample was taken by the fit: never after it arrived. A fit that says
+    /// so was made from samples that came late, as a device's own buffer does when
+    /// it is opened.
+    fn date(&mut self, device: DeviceTime, arrival: HostTime) -> HostTime {
+        let tick = self
+            .clock
+            .as_ref()
+            .map_or(Delta::ZERO, |clock| clock.model().tick());
+        let latest = arrival + tick;
+        let dated = |fit: &Option<(ClockFit, HostTime)>| {
+            fit.as_ref().map_or(arrival, |(fit, _)| fit.to_host(device))
+        };
+        let host = dated(&self.fit);
+        if host <= latest {
+            return host;
+        }
+        let fit = self.clock.as_ref().and_then(|clock| clock.fit(arrival));
+        self.fit = fit.map(|fit| (fit, arrival));
+        dated(&self.fit).min(arrival)
+    }
+
+    /// Samples that the device's clock, or the kernel's stamps, say are missing before
+    /// this one, for a device without a sequence of its own. What has been counted as
+    /// lost or missing already is not counted again. After an outage, and where the
+    /// clock started anew, the host's time since the last sample tells.
     fn gap(&mut self, sample: &Sample, host: HostTime, trusted: bool) -> u64 {
-        let lost = std::mem::take(&mut self.lost_since);
-        let (Some(device), true) = (sample.device, trusted) else {
+        let counted = std::mem::take(&mut self.counted_since);
+        let stamp = match (sample.captured, sample.device) {
+            (Some(captured), _) => captured.nanos(),
+            (None, Some(device)) if trusted => device.nanos(),
+            (None, Some(_)) => {
+                // It is there, though its time is not.
+                self.counted_since = counted + 1;
+                return 0;
+            }
+            _ => return 0,
+        };
+        // What a device kept from before it was opened says nothing of losses.
+        let first_arrival = *self.first_arrival.get_or_insert(sample.arrival);
+        let settled = sample.arrival - first_arrival > SETTLING;
+        let last = self.last.replace((host, Some(stamp)));
+        let Some((last_host, Some(last_stamp))) = last else {
             return 0;
         };
-        let last = self.last.replace((host, Some(device.nanos())));
-        let Some((last_host, Some(last_device))) = last else {
-            return 0;
-        };
-        let by_device = (device.nanos() - last_device) as f64;
+        let by_device = (stamp - last_stamp) as f64;
         let by_host = (host - last_host).nanos() as f64;
         let step = if (by_device - by_host).abs() < 0.1e9 {
             by_device
@@ -349,25 +395,23 @@ impl Stream {
         if step <= 0.0 {
             return 0;
         }
-        let usual = *self.step_ns.get_or_insert(step);
-        let steps = (step / usual).round().max(1.0);
-        // Slowly towards what is seen, by the per-step time: one gap moves it little.
-        self.step_ns = Some(usual + (step / steps - usual) * 0.02);
-        if self.driver.counts_missing && step < 1e9 {
+        if step > 1e9 {
+            self.rhythm.interrupt();
+        }
+        let left_out = self.rhythm.step(step);
+        if !settled || (self.driver.counts_missing && step < 1e9) {
             return 0;
         }
-        (steps as u64 - 1).saturating_sub(lost)
+        left_out.saturating_sub(counted)
     }
 
     /// Newly missing images of a camera without a clock: those that its nominal
     /// rate, give or take half a percent, should have brought by now. A late image
     /// is less than a period late, so that it does not count.
     fn pace(&mut self, sample: &Sample) -> u64 {
-        let (Some(mode), None, false) = (
-            &self.device.camera,
-            sample.device,
-            self.driver.counts_missing,
-        ) else {
+        let stamped = sample.device.is_some() || sample.captured.is_some();
+        let (Some(mode), false, false) = (&self.device.camera, stamped, self.driver.counts_missing)
+        else {
             return 0;
         };
         let arrival = sample.arrival;
@@ -426,6 +470,14 @@ impl Stream {
         }
     }
 
+    /// Samples that were counted as written, but did not reach the file.
+    pub fn unwrite(&mut self, lost: &BTreeMap<ChannelId, u64>) {
+        let main = self.channels.as_ref().map(Channels::main);
+        let count = main.and_then(|main| lost.get(&main)).copied().unwrap_or(0);
+        self.ledger.written = self.ledger.written.saturating_sub(count);
+        self.ledger.lose("write_error", count);
+    }
+
     /// Counts samples that a file after a write error took over from the one before.
     pub fn adopt(&mut self, moved: &BTreeMap<ChannelId, u64>) {
         let main = self.channels.as_ref().map(Channels::main);
@@ -482,7 +534,12 @@ impl Stream {
             suspect: self.ledger.suspect,
             missing: self.ledger.missing,
             outages: self.ledger.outages,
-            clock: fit.map_or("arrival", |fit| fit.state.name()).to_owned(),
+            clock: match fit {
+                _ if self.kernel_stamps => "kernel",
+                Some(fit) => fit.state.name(),
+                None => "arrival",
+            }
+            .to_owned(),
             skew_ppm: fit.map_or(0.0, |fit| fit.skew_ppm),
             residual_p95_s: fit.map_or(0.0, |fit| seconds(fit.residual_p95_ns)),
             bound_s: fit.map_or(0.0, |fit| seconds(fit.bound_ns)),

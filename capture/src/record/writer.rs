@@ -249,6 +249,8 @@ impl Writer {
                     }
                 },
                 (None, Some(report)) => {
+                    // Whoever waits for the report reads the state next.
+                    self.publish();
                     let _ = reply.send(Ok(report));
                 }
                 (None, None) => {
@@ -383,7 +385,7 @@ impl Writer {
         };
         status.episode = open.map(|open| open.path.clone());
         status.elapsed_s = open.map_or(0.0, |open| {
-            (fixed.anchor.to_session(now) - open.start).secs_f64()
+            (fixed.anchor.to_session(now) - open.began).secs_f64()
         });
         status.bytes = open.map_or(0, |open| open.writer.bytes());
         status.queue_p99_s = self.delays.p99_s();

@@ -58,6 +58,8 @@ pub struct Episode {
     pub ledger: Ledger,
     /// Start and stop as capture time; of a recovered file, the last sample.
     pub interval: (SessionTime, SessionTime),
+    /// Samples from here on are in the file: the pre-roll begins before the start.
+    pub recorded_from: SessionTime,
     /// Set when `dexumi recover` made this file.
     pub recovered: Option<Recovered>,
 }
@@ -401,6 +403,10 @@ impl Episode {
             SessionTime::from_nanos(nanos("start_ns").unwrap_or(bounds.0)),
             SessionTime::from_nanos(nanos("stop_ns").unwrap_or(bounds.1)),
         );
+        let recorded_from = file
+            .metadata("pre_roll")
+            .and_then(|map| map.get("from_ns")?.parse().ok())
+            .map_or(interval.0, SessionTime::from_nanos);
         Ok(Self {
             file,
             info,
@@ -409,6 +415,7 @@ impl Episode {
             clocks,
             ledger,
             interval,
+            recorded_from,
             recovered,
         })
     }

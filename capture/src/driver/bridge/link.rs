@@ -37,22 +37,15 @@ fn failed(device: &Device, problem: impl ToString, next: &str) -> CaptureError {
 
 /// The command that the entries of a connection give; one of them is enough.
 fn command(devices: &[Device]) -> Result<Option<Vec<String>>, CaptureError> {
-    let mut found: Option<Vec<String>> = None;
-    for device in devices {
-        let given = Options::of(device, &["command"])?.texts("command")?;
-        match (&found, given) {
-            (Some(first), Some(other)) if *first != other => {
-                let problem = format!("its command is {other:?}, but another entry's is {first:?}");
-                return Err(failed(device, problem, "give one, or two addresses"));
-            }
-            (_, Some(given)) if given.is_empty() => {
-                return Err(failed(device, "its command is empty", "name the program"));
-            }
-            (None, given) => found = given,
-            _ => {}
-        }
+    let command = Options::of(devices, &["command"])?.strings("command")?;
+    if command.as_ref().is_some_and(Vec::is_empty) {
+        return Err(failed(
+            &devices[0],
+            "its command is empty",
+            "name the program",
+        ));
     }
-    Ok(found)
+    Ok(command)
 }
 
 /// Opens the connection that these entries share.

@@ -323,6 +323,7 @@ impl BridgeSource {
     fn sample(&mut self, entry: usize, packet: &Packet, arrival: HostTime, out: &mut Output) {
         let sample = |data| Sample {
             arrival,
+            captured: None,
             device: packet.device_ns.map(DeviceTime::from_nanos),
             sent: packet
                 .device_ns

@@ -74,14 +74,16 @@ struct Settings {
 
 impl Settings {
     fn of(device: &Device) -> Result<Self, CaptureError> {
-        let options = Options::of(device, OPTIONS)?;
-        let input = options.texts("input")?.unwrap_or_default();
-        let quality = options.text("quality")?.unwrap_or("2").to_owned();
+        let options = Options::of(std::slice::from_ref(device), OPTIONS)?;
+        let input = options.strings("input")?.unwrap_or_default();
+        let quality = options.string("quality")?.unwrap_or_else(|| "2".to_owned());
         Ok(Self {
-            program: options.text("ffmpeg")?.unwrap_or("ffmpeg").to_owned(),
+            program: options
+                .string("ffmpeg")?
+                .unwrap_or_else(|| "ffmpeg".to_owned()),
             // A file has all its images at once; a rehearsal wants them in their time.
             paced: Path::new(&device.address).is_file() && !input.iter().any(|word| word == "-re"),
-            repeat: options.flag("loop")?,
+            repeat: options.flag("loop")?.unwrap_or(false),
             input,
             address: device.address.clone(),
             quality,
@@ -302,6 +304,7 @@ impl FfmpegSource {
                 sent: None,
                 ticks: Some(pts.cast_unsigned()),
                 sequence,
+                captured: None,
                 suspect: 0,
                 data: Data::Image(Image::jpeg(data)),
                 raw: None,

@@ -97,10 +97,7 @@ fn open(devices: &[Device]) -> Result<Box<dyn Source>, CaptureError> {
         problem,
         next: next.to_owned(),
     };
-    let mut path = None;
-    for device in devices {
-        path = path.or(Options::of(device, &["socket"])?.text("socket")?);
-    }
+    let path = Options::of(devices, &["socket"])?.string("socket")?;
     let udid = device.address.strip_prefix("usbmuxd:").ok_or_else(|| {
         failed(
             "not a phone's address".to_owned(),
@@ -109,7 +106,7 @@ fn open(devices: &[Device]) -> Result<Box<dyn Source>, CaptureError> {
     })?;
     let next = "is the phone plugged in, unlocked and trusted, usbmuxd installed, Record3D in USB \
         streaming mode, and its record button pressed?";
-    let path = Path::new(path.unwrap_or(usbmux::SOCKET));
+    let path = Path::new(path.as_deref().unwrap_or(usbmux::SOCKET));
     let (socket, phone) =
         usbmux::dial(path, udid, protocol::PORT).map_err(|problem| failed(problem, next))?;
     let background = socket
@@ -191,6 +188,7 @@ impl Record3dSource {
         for (stream, kind) in self.kinds.iter().enumerate() {
             let sample = |data, raw| Sample {
                 arrival,
+                captured: None,
                 device: None,
                 sent: None,
                 ticks: None,

@@ -24,8 +24,10 @@ pub(super) struct Open {
     pub writer: EpisodeWriter,
     pub path: PathBuf,
     pub info: EpisodeInfo,
-    /// Start of the episode.
+    /// Start of the episode; of a file after a write error, where that begins.
     pub start: SessionTime,
+    /// Start of the first file.
+    pub began: SessionTime,
     /// Start of the pre-roll.
     pub from: SessionTime,
     pub stop: Option<Stopping>,
@@ -123,6 +125,7 @@ impl Writer {
                 path,
                 info,
                 start,
+                began: start,
                 from,
                 stop: None,
                 events,
@@ -184,7 +187,7 @@ impl Writer {
         let lasted = failed.opened.elapsed() >= SHORTEST_SEGMENT;
         // What the first file lacks begins with its last tick.
         let next = lasted
-            .then(|| self.create(path, failed.info.clone(), failed.start, failed.from))
+            .then(|| self.create(path, failed.info.clone(), time, time))
             .and_then(Result::ok);
         let Some(mut next) = next else {
             self.say(Level::Error, "writer", text, now);
@@ -192,13 +195,14 @@ impl Writer {
             return;
         };
         next.stop = failed.stop.take();
+        next.began = failed.began;
         next.broken = std::mem::take(&mut failed.broken);
         let (partial, moved) = failed.writer.abandon_into(&mut next.writer);
         for stream in &mut self.fixed.streams {
             stream.adopt(&moved);
         }
-        next.start = time;
-        next.from = time - Delta::from_millis(500);
+        // Late ones that belong to the first file's time are in this one.
+        next.from = failed.from;
         next.event(0, "start", &next.info.task.clone(), time);
         next.broken.push(BrokenSegment {
             path: partial,
@@ -211,10 +215,16 @@ impl Writer {
 
     fn give_up(&mut self, failed: Open, problem: String, time: SessionTime) {
         let reply = failed.stop.and_then(|stopping| stopping.reply);
+        let bytes = failed.writer.bytes();
+        let (path, lost) = failed.writer.abandon();
+        for stream in &mut self.fixed.streams {
+            stream.count_dropped();
+            stream.unwrite(&lost);
+        }
         let report = EpisodeReport {
-            duration_s: (time - failed.start).secs_f64(),
-            bytes: failed.writer.bytes(),
-            path: failed.writer.abandon(),
+            duration_s: (time - failed.began).secs_f64(),
+            bytes,
+            path,
             ledger: self.ledger(),
             clocks: BTreeMap::new(),
             queue_p99_s: self.delays.p99_s(),
@@ -265,7 +275,7 @@ impl Writer {
             }
             Ok(())
         };
-        let duration_s = (stop - open.start).secs_f64();
+        let duration_s = (stop - open.began).secs_f64();
         let result = complete(&mut open.writer);
         let result = match result {
             Ok(()) => open.writer.finish(Some((open.start, stop)), &ledger),
