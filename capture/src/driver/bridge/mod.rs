@@ -24,8 +24,12 @@ use self::{
     payload::{Hello, StreamHello, Take},
 };
 use super::{
-    Data, Driver, Image, Item, Output, Sample, Source, background::Background, depth::Clipped,
-    intrinsics::Intrinsics, min_delay_ns,
+    Data, Driver, Image, Item, Output, Sample, Source,
+    background::Background,
+    depth::Clipped,
+    intrinsics::Intrinsics,
+    min_delay_ns,
+    order::{Order, Place},
 };
 use crate::error::CaptureError;
 
@@ -34,8 +38,6 @@ const HELLO_TIMEOUT: Duration = Duration::from_secs(30);
 /// Between two questions for the time.
 const ECHO_INTERVAL: Duration = Duration::from_secs(1);
 const READ_BYTES: usize = 256 << 10;
-/// A sequence that jumps further has started anew.
-const MAX_GAP: u64 = 1_000_000;
 
 /// The registration.
 pub const DRIVER: Driver = Driver {
@@ -80,7 +82,7 @@ struct Fed {
     /// Its place in the hello.
     place: u16,
     hello: StreamHello,
-    last_sequence: Option<u64>,
+    order: Order,
     intrinsics: Intrinsics,
 }
 
@@ -142,7 +144,7 @@ fn open(devices: &[Device]) -> Result<Box<dyn Source>, CaptureError> {
         source.fed.push(Fed {
             place: place as u16,
             hello: chosen,
-            last_sequence: None,
+            order: Order::new(64),
             intrinsics: Intrinsics::default(),
         });
     }
@@ -287,7 +289,8 @@ impl BridgeSource {
                     place => self.entries(place).collect(),
                 };
                 for entry in entries {
-                    if self.count(entry, packet.sequence, arrival, out) {
+                    let place = (packet.sequence, packet.device_ns);
+                    if self.count(entry, place, arrival, out) {
                         self.sample(entry, &packet, arrival, out);
                     }
                 }
@@ -303,20 +306,41 @@ impl BridgeSource {
             .map(|(entry, _)| entry)
     }
 
+    /// Hands on what is no sample, in order with the samples.
+    fn tell(&self, entry: usize, item: Item, out: &mut Output) {
+        match self.fed[entry].hello.kind == "depth" {
+            true => self.background.push(entry, item, out),
+            false => out.push(entry, item),
+        }
+    }
+
+    fn lost(&self, entry: usize, kind: &'static str, at: HostTime, out: &mut Output) {
+        let count = 1;
+        self.tell(entry, Item::Lost { kind, count, at }, out);
+    }
+
     /// Follows a stream's sequence; `false` for a sample that came before.
-    fn count(&mut self, entry: usize, sequence: u64, arrival: HostTime, out: &mut Output) -> bool {
-        let fed = &mut self.fed[entry];
-        match fed.last_sequence.replace(sequence) {
-            Some(last) if sequence == last => {
-                out.lost(entry, "repeated", 1, arrival);
-                false
-            }
-            // A device that starts anew counts from 0 again; that is no loss.
-            Some(last) if sequence > last && sequence - last < MAX_GAP => {
-                out.missing(entry, sequence - last - 1, arrival);
+    fn count(
+        &mut self,
+        entry: usize,
+        (sequence, device_ns): (u64, Option<i64>),
+        at: HostTime,
+        out: &mut Output,
+    ) -> bool {
+        match self.fed[entry].order.place(sequence, device_ns) {
+            Place::Next { missing: 0 } | Place::Restarted => true,
+            Place::Next { missing: count } => {
+                self.tell(entry, Item::Missing { count, at }, out);
                 true
             }
-            _ => true,
+            Place::Repeated => {
+                self.lost(entry, "repeated", at, out);
+                false
+            }
+            Place::Late => {
+                self.lost(entry, "late", at, out);
+                false
+            }
         }
     }
 
@@ -347,10 +371,11 @@ impl BridgeSource {
             (Some(Kind::Depth), "depth") => {
                 let sample = sample(Data::Image(Image::jpeg(Bytes::new())));
                 match image::depth_work(packet, sample, self.clipped[entry].clone()) {
-                    None => out.lost(entry, "corrupt", 1, arrival),
+                    None => self.lost(entry, "corrupt", arrival, out),
                     Some(work) => {
-                        let taken = self.background.run(entry, work);
-                        out.lost(entry, "too_slow", u64::from(!taken), arrival);
+                        if !self.background.run(entry, work) {
+                            self.lost(entry, "too_slow", arrival, out);
+                        }
                     }
                 }
                 return;
@@ -375,11 +400,11 @@ impl BridgeSource {
                     joints,
                     valid: packet.valid,
                 }),
-            _ => return out.lost(entry, "unknown_kind", 1, arrival),
+            _ => return self.lost(entry, "unknown_kind", arrival, out),
         };
         match made {
             Some(data) => out.sample(entry, sample(data)),
-            None => out.lost(entry, "corrupt", 1, arrival),
+            None => self.lost(entry, "corrupt", arrival, out),
         }
     }
 }
@@ -409,8 +434,8 @@ impl Source for BridgeSource {
                     Found::Damaged { stream, sequence } => {
                         let entries: Vec<usize> = self.entries(stream).collect();
                         for entry in entries {
-                            if self.count(entry, sequence, arrival, out) {
-                                out.lost(entry, "corrupt", 1, arrival);
+                            if self.count(entry, (sequence, None), arrival, out) {
+                                self.lost(entry, "corrupt", arrival, out);
                             }
                         }
                     }
