@@ -15,7 +15,7 @@ DEMO_OUT ?= demo-out
 # Where CI is set, a Cargo.lock that does not fit is an error, not a change.
 LOCKED := $(if $(CI),--locked)
 
-.PHONY: help setup build demo test test-long test-official lint clean-demo
+.PHONY: help setup build demo test test-long test-official measure lint clean-demo
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -48,6 +48,12 @@ test-long: ## every test, the slow variants too (hours of recording, kill after 
 
 test-official: demo ## read the demo's data sets with the formats' official readers (Python, downloads)
 	sh tests/official/run.sh "$(DEMO_OUT)/dataset"
+
+measure: build ## load, synchronisation, an hour of recording; prints the tables of docs/measured.md
+	cargo build --release --examples $(LOCKED)
+	"$(TARGET_DIR)/release/examples/measure_sync"
+	"$(TARGET_DIR)/release/examples/measure_load" --limit 60
+	"$(TARGET_DIR)/release/examples/measure_soak"
 
 lint: setup ## formatting, clippy, licences and advisories
 	cargo fmt --all --check
