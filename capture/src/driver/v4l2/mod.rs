@@ -25,7 +25,7 @@ use self::{
 };
 pub use self::{
     controls::{Control, list as controls},
-    mode::{Offer, list as offers},
+    mode::{Offer, list as offers, offers as offers_text},
     node::{Capabilities, Node},
 };
 use super::{
