@@ -18,6 +18,7 @@ mod intrinsics;
 mod lines;
 pub mod mjpeg_http;
 pub mod natnet;
+pub mod nokhwa;
 mod options;
 mod order;
 pub mod packets;
@@ -77,6 +78,7 @@ pub const DRIVERS: &[Driver] = &[
     mjpeg_http::DRIVER,
     #[cfg(target_os = "linux")]
     v4l2::DRIVER,
+    nokhwa::DRIVER,
     survive::DRIVER,
     bridge::DRIVER,
     record3d::DRIVER,

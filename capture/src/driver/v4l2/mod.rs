@@ -6,9 +6,12 @@ mod backend;
 mod controls;
 mod mode;
 mod node;
+mod numbers;
+mod refusal;
+mod settings;
 mod stream;
 
-use std::{cell::RefCell, collections::VecDeque, io, path::Path, rc::Rc};
+use std::{cell::RefCell, collections::VecDeque, io, rc::Rc};
 
 use bytes::Bytes;
 use dexumi_episode::{Delta, Device, HostTime, StreamKind};
@@ -17,15 +20,17 @@ use nokhwa::{
     utils::{ApiBackend, CameraIndex},
 };
 
+pub(super) use self::refusal::open_alone;
 use self::{
     backend::{Backend, Side},
-    controls::Settings,
     mode::{Mode, negotiate},
+    numbers::{Numbers, Step},
+    settings::Settings,
     stream::Meta,
 };
 pub use self::{
     controls::{Control, list as controls},
-    mode::{Offer, list as offers},
+    mode::{Offer, list as offers, offers as offers_text},
     node::{Capabilities, Node},
 };
 use super::{
@@ -35,7 +40,7 @@ use super::{
     pixels::{self, Pixel},
 };
 use crate::{
-    discover::{Holder, VideoNode, find_camera, holders},
+    discover::{VideoNode, find_camera},
     error::{CaptureError, Refusal},
     jpeg,
 };
@@ -80,63 +85,6 @@ fn metadata(device: &Device) -> Vec<(&'static str, String)> {
         ),
     };
     vec![("encoding", encoding)]
-}
-
-impl Refusal {
-    /// Of an error that a node answered with.
-    pub(crate) fn io(what: &str, node: &Node, error: &io::Error) -> Self {
-        let next = match error.raw_os_error() {
-            Some(nix::libc::EBUSY) => return Self::busy(node.path()),
-            Some(nix::libc::ENOSPC) => {
-                "the USB bus has no room for its images: move a camera to another controller, or \
-                 choose mjpeg, a smaller size or a lower rate"
-            }
-            Some(nix::libc::ENODEV) => "it was unplugged; plug it in again",
-            _ => "plug it in again; `dexumi devices` shows what it offers",
-        };
-        Self::new(format!("{what} ({error})"), next)
-    }
-
-    fn busy(node: &Path) -> Self {
-        let own = std::process::id();
-        let mut by = holders(node);
-        // This very attempt has the node open as well.
-        by.retain(|holder| holder.pid != own || holder.times > 1);
-        let by: Vec<String> = by.iter().map(Holder::to_string).collect();
-        let by = match by.is_empty() {
-            true => "another program".to_owned(),
-            false => by.join(" and "),
-        };
-        Self::new(
-            format!("the camera is in use by {by}"),
-            "close that first, or give each stream its own camera",
-        )
-    }
-
-    fn open(node: &Path, error: &io::Error) -> Self {
-        match error.kind() {
-            io::ErrorKind::PermissionDenied => Self::new(
-                format!("no permission to open {}", node.display()),
-                "add yourself to group `video` and log in again; `dexumi devices --setup` tells how",
-            ),
-            _ => Self::new(
-                format!("cannot open {} ({error})", node.display()),
-                "plug it in again",
-            ),
-        }
-    }
-}
-
-/// Opens a node for this program alone among those that record.
-pub(super) fn open_alone(path: &Path) -> Result<Node, Refusal> {
-    let node = Node::open(path).map_err(|error| Refusal::open(path, &error))?;
-    match node.file().try_lock() {
-        Ok(()) => Ok(node),
-        Err(std::fs::TryLockError::WouldBlock) => Err(Refusal::busy(path)),
-        Err(std::fs::TryLockError::Error(error)) => {
-            Err(Refusal::io("cannot lock the camera", &node, &error))
-        }
-    }
 }
 
 fn open(devices: &[Device]) -> Result<Box<dyn Source>, CaptureError> {
@@ -184,7 +132,7 @@ impl UsbCamera {
             .capabilities()
             .map_err(|error| Refusal::io("it does not answer", &node, &error))?;
         let mode = negotiate(&node, &wanted)?;
-        let settings = controls::apply(&node, &wanted.controls)?;
+        let settings = settings::apply(&node, &wanted.controls)?;
         let side = Rc::new(RefCell::new(None));
         let backend = Backend::new(node.clone(), &capabilities, mode, buffers, side.clone());
         let index = CameraIndex::String(video.node.display().to_string());
@@ -495,86 +443,5 @@ impl Source for UsbCamera {
             address: self.address.clone(),
             problem,
         })
-    }
-}
-
-/// The kernel's numbers of images, which count those that were lost as well.
-#[derive(Debug)]
-struct Numbers {
-    fps: f64,
-    last: Option<(u32, HostTime)>,
-    /// Without its wraps.
-    count: u64,
-}
-
-/// From one image to the next.
-#[derive(Debug, PartialEq, Eq)]
-enum Step {
-    /// So many are missing between them.
-    On(u64),
-    /// The count does not follow from the one before.
-    Anew,
-}
-
-impl Numbers {
-    fn new(fps: f64) -> Self {
-        Self {
-            fps,
-            last: None,
-            count: 0,
-        }
-    }
-
-    fn next(&mut self, sequence: u32, at: HostTime) -> Step {
-        let Some((last, then)) = self.last.replace((sequence, at)) else {
-            self.count = u64::from(sequence);
-            return Step::On(0);
-        };
-        let step = u64::from(sequence.wrapping_sub(last));
-        // A driver that does not count gives the same number again and again.
-        if step == 0 {
-            self.count += 1;
-            return Step::On(0);
-        }
-        // No camera takes twice as many images as it is set to.
-        let possible = (2.0 * self.fps * (at - then).secs_f64().abs()).ceil() + 2.0;
-        if step as f64 > possible {
-            self.count += 1;
-            return Step::Anew;
-        }
-        self.count += step;
-        Step::On(step - 1)
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn numbers_tell_exactly_what_is_missing() {
-        let mut numbers = Numbers::new(30.0);
-        let at = |image: i64| HostTime::from_nanos(image * 33_333_333);
-        assert_eq!(numbers.next(7, at(0)), Step::On(0));
-        assert_eq!(numbers.next(8, at(1)), Step::On(0));
-        assert_eq!(numbers.next(14, at(7)), Step::On(5));
-        assert_eq!(numbers.count, 14);
-        // Over the end of 32 bits.
-        let mut numbers = Numbers::new(30.0);
-        numbers.next(u32::MAX, at(0));
-        assert_eq!(numbers.next(1, at(2)), Step::On(1));
-        assert_eq!(numbers.count, u64::from(u32::MAX) + 2);
-    }
-
-    #[test]
-    fn a_count_that_does_not_follow_is_no_loss() {
-        let mut numbers = Numbers::new(30.0);
-        let at = |image: i64| HostTime::from_nanos(image * 33_333_333);
-        numbers.next(500, at(0));
-        assert_eq!(numbers.next(0, at(1)), Step::Anew);
-        assert_eq!(numbers.next(1, at(2)), Step::On(0));
-        // One that never counts.
-        assert_eq!(numbers.next(1, at(3)), Step::On(0));
-        assert_eq!(numbers.next(1_000_000, at(4)), Step::Anew);
     }
 }

@@ -210,7 +210,7 @@ pub fn list(node: &Node) -> io::Result<Vec<Offer>> {
 }
 
 /// [`list`] in a sentence.
-fn offers(node: &Node) -> String {
+pub fn offers(node: &Node) -> String {
     let Ok(offers) = list(node) else {
         return "nothing that it would list".to_owned();
     };
