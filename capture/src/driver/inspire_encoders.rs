@@ -5,8 +5,7 @@
 use super::{
     Driver,
     encoder_scan::{self, can_feed, millisecond_clock},
-    packets,
-    serial::Settings,
+    packets, serial,
 };
 
 /// All channels: joints, reference, spare.
@@ -25,7 +24,7 @@ pub const DRIVER: Driver = Driver {
     shares: false,
     counts_missing: false,
     keeps_packets: false,
-    open: |devices| packets::open::<Scan>(devices, Settings::of(devices, &[])?, vec![0]),
+    open: |devices| packets::open::<Scan>(devices, &serial::options(devices, &[])?, vec![0]),
 };
 
 #[cfg(test)]

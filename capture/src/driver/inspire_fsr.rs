@@ -15,8 +15,9 @@ use super::{
     Data, Driver,
     encoder_scan::{HEADER, millisecond_clock, sum, words},
     gate::{circle_u16, contradiction},
+    options::failed,
     packets::{self, Packet},
-    serial::{Settings, cannot_open},
+    serial,
 };
 use crate::error::CaptureError;
 
@@ -46,8 +47,8 @@ pub const DRIVER: Driver = Driver {
     counts_missing: false,
     keeps_packets: true,
     open: |devices| {
-        let settings = Settings::of(devices, &[])?;
-        packets::open::<Reading>(devices, settings, channels(devices)?)
+        let options = serial::options(devices, &[])?;
+        packets::open::<Reading>(devices, &options, channels(devices)?)
     },
 };
 
@@ -60,22 +61,18 @@ fn channels(devices: &[Device]) -> Result<Vec<usize>, CaptureError> {
             Some("0") => 0,
             Some("1") => 1,
             Some(other) => {
-                return Err(cannot_open(
+                return Err(failed(
                     device,
                     format!("it has no sensor `{other}`"),
                     expected,
                 ));
             }
             None => {
-                return Err(cannot_open(
-                    device,
-                    "which of two sensors is not said",
-                    expected,
-                ));
+                return Err(failed(device, "which of two sensors is not said", expected));
             }
         };
         if channels.contains(&channel) {
-            return Err(cannot_open(
+            return Err(failed(
                 device,
                 format!("sensor {channel} is taken by another stream"),
                 expected,

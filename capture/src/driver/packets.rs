@@ -10,7 +10,8 @@ use dexumi_episode::{Device, HostTime, TickUnwrapper, schema::suspect};
 use super::{
     Data, Item, Output, Sample, Source,
     gate::Lookahead,
-    serial::{Chunk, Port, Settings},
+    options::Options,
+    serial::{Chunk, Port},
 };
 use crate::error::CaptureError;
 
@@ -52,12 +53,12 @@ pub trait Packet: Clone + 'static {
 /// The port cannot be opened.
 pub fn open<P: Packet>(
     devices: &[Device],
-    settings: Settings,
+    options: &Options,
     channels: Vec<usize>,
 ) -> Result<Box<dyn Source>, CaptureError> {
     Ok(Box::new(Board {
         // Behind a UART, even where a bridge makes it look like USB.
-        port: Port::open(&devices[0], settings, Some(true))?,
+        port: Port::open(&devices[0], options, Some(true))?,
         framer: PacketFramer::<P>::new(channels),
     }))
 }

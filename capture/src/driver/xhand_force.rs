@@ -17,7 +17,7 @@ use super::{
     encoder_scan::millisecond_clock,
     gate::{circle_u16, contradiction},
     packets::{self, Packet},
-    serial::{Settings, switch},
+    serial,
 };
 /// Taxels of the long packet.
 pub const TAXELS: usize = 3 * 120;
@@ -42,10 +42,10 @@ pub const DRIVER: Driver = Driver {
     counts_missing: false,
     keeps_packets: false,
     open: |devices| {
-        let settings = Settings::of(devices, &["taxels"])?;
-        match switch(devices, "taxels")? {
-            Some(true) => packets::open::<Reading<TAXELS>>(devices, settings, vec![0]),
-            _ => packets::open::<Reading<0>>(devices, settings, vec![0]),
+        let options = serial::options(devices, &["taxels"])?;
+        match options.flag("taxels")? {
+            Some(true) => packets::open::<Reading<TAXELS>>(devices, &options, vec![0]),
+            _ => packets::open::<Reading<0>>(devices, &options, vec![0]),
         }
     },
 };

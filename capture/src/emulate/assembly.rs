@@ -5,7 +5,7 @@ use std::{path::PathBuf, sync::Arc, thread::JoinHandle};
 use dexumi_episode::{FINGERS, Rig};
 
 use super::{
-    EmulateError, ExoMap, RigOptions, bridge, camera,
+    EmulateError, ExoMap, RigOptions, bridge, camera, channels,
     device::{Device, Shared},
     exo, ffmpeg, natnet, record3d, rokoko, survive, udp,
 };
@@ -80,6 +80,13 @@ pub const PRESETS: &[Preset] = &[
         hand: "xhand_right",
         parts: egoscale,
     },
+    Preset {
+        name: "dexumi-board",
+        help: "right XHand on one board of our own: encoders, three fingertips, inertial unit; \
+               tracked wrist, wrist and head camera",
+        hand: "xhand_right",
+        parts: dexumi_board,
+    },
 ];
 
 fn dexumi_xhand() -> Vec<Part> {
@@ -126,6 +133,22 @@ fn egoscale() -> Vec<Part> {
     ]
 }
 
+fn dexumi_board() -> Vec<Part> {
+    let streams = [
+        "/exo/right/encoders",
+        "/exo/right/force/thumb",
+        "/exo/right/force/index",
+        "/exo/right/force/middle",
+        "/imu/wrist",
+    ];
+    vec![
+        Part::new("dexumi_board", &streams, 1.0),
+        Part::new("natnet", &["/tracker/wrist/pose"], -1.0),
+        Part::new("mjpeg_http", &["/camera/wrist/image"], -0.7),
+        Part::new("mjpeg_http", &["/camera/head/image"], 0.9).variant(camera::STAMPED),
+    ]
+}
+
 /// Who plays the devices of a driver.
 pub(super) struct Emulator {
     /// Name of the driver.
@@ -140,6 +163,7 @@ pub(super) const EMULATORS: &[Emulator] = &[
     exo::XHAND_FORCE,
     exo::INSPIRE_ENCODERS,
     exo::INSPIRE_FSR,
+    channels::EMULATOR,
     natnet::EMULATOR,
     camera::EMULATOR,
     survive::EMULATOR,

@@ -8,7 +8,7 @@ use super::{
     assembly::Emulator,
     board::{self, Board, Measured, finger_of},
     device::Device,
-    exo_map::ExoMap,
+    exo_map::{ChannelMap, ExoMap},
 };
 use crate::driver::{
     encoder_scan::Scan,
@@ -86,6 +86,23 @@ fn milliseconds(device: &Device, t_ns: i64) -> u16 {
     (device.clock.at(t_ns) / 1_000_000) as u16
 }
 
+/// Counts of the supply, which sags and recovers slowly; the sensors follow it.
+pub(super) fn supply_counts(t_s: f64) -> f64 {
+    REFERENCE_COUNTS * (1.0 + 1e-3 * (TAU * t_s / 60.0).sin())
+}
+
+/// Counts of a joint's sensor.
+pub(super) fn joint_counts(
+    device: &mut Device,
+    map: &ChannelMap,
+    joint_rad: f64,
+    supply: f64,
+) -> i32 {
+    let turns = map.sensor_rad(joint_rad) / TAU;
+    let noise = NOISE_DEG / 360.0 * device.random.normal();
+    (supply * (turns + noise)).round() as i32
+}
+
 /// An encoder board.
 struct Encoders<const CHANNELS: usize> {
     /// Which joints of the scene its channels measure.
@@ -101,24 +118,23 @@ impl<const CHANNELS: usize> Board for Encoders<CHANNELS> {
     fn measure(&mut self, device: &mut Device, t_ns: i64) -> (Vec<Measured>, Scan<CHANNELS>) {
         let joints = Scan::<CHANNELS>::JOINTS;
         let tick_s = device.shared.scene_s(t_ns);
-        // The supply sags and recovers slowly; the sensors follow it.
-        let supply = REFERENCE_COUNTS * (1.0 + 1e-3 * (TAU * tick_s / 60.0).sin());
+        let supply = supply_counts(tick_s);
         let offsets_s = Scan::<CHANNELS>::offsets_s();
         let mut values = Vec::with_capacity(joints);
         let words: [i32; CHANNELS] = std::array::from_fn(|channel| {
-            let noise = device.random.normal();
-            let counts = if channel < joints {
+            if channel < joints {
                 let at_s = tick_s + offsets_s[channel];
                 let joint_rad = device.shared.scene.joint_angles_rad(at_s)[self.joints[channel]];
                 values.push(joint_rad);
-                let turns = self.map.channel[channel].sensor_rad(joint_rad) / TAU;
-                supply * (turns + NOISE_DEG / 360.0 * noise)
-            } else if channel == joints {
-                supply + 15.0 * noise
+                joint_counts(device, &self.map.channel[channel], joint_rad, supply)
             } else {
-                120.0 * noise
-            };
-            counts.round() as i32
+                let noise = device.random.normal();
+                let counts = match channel == joints {
+                    true => supply + 15.0 * noise,
+                    false => 120.0 * noise,
+                };
+                counts.round() as i32
+            }
         });
         let ticks = milliseconds(device, t_ns);
         let counts = words.to_vec();

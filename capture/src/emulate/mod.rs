@@ -9,6 +9,7 @@ mod assembly;
 mod board;
 mod bridge;
 mod camera;
+mod channels;
 mod device;
 mod exo;
 mod exo_map;

@@ -7,15 +7,16 @@ use std::{
         unix::fs::symlink,
     },
     path::{Path, PathBuf},
+    time::Duration,
 };
 
 use nix::{
     errno::Errno,
     fcntl::{FcntlArg, OFlag, fcntl},
-    poll::{PollFd, PollFlags, PollTimeout, poll},
+    poll::{PollFd, PollFlags, PollTimeout, poll, ppoll},
     pty::openpty,
     sys::termios::{SetArg, cfmakeraw, tcgetattr, tcsetattr},
-    unistd::{ttyname, write},
+    unistd::{read, ttyname, write},
 };
 
 /// What became of bytes.
@@ -29,6 +30,17 @@ pub(super) enum Written {
     Nobody,
     /// Someone had it open and has closed it since the last writing.
     ReaderLeft,
+}
+
+/// What came from the host.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Received {
+    /// Some bytes.
+    Bytes,
+    /// Nothing, in the time there was.
+    Nothing,
+    /// Nobody has the port open: nothing can come, and nothing was waited.
+    Nobody,
 }
 
 /// The device's end of the port.
@@ -76,6 +88,32 @@ impl Pty {
         // Our copy of the slave ends here: from now on the master hangs up
         // whenever nobody has the port open.
         Ok(())
+    }
+
+    /// Waits for bytes of the host, at most so long.
+    pub fn receive(&mut self, wait: Duration, bytes: &mut Vec<u8>) -> std::io::Result<Received> {
+        let Some(master) = &self.master else {
+            return Ok(Received::Nobody);
+        };
+        let mut ready = [PollFd::new(master.as_fd(), PollFlags::POLLIN)];
+        ppoll(&mut ready, Some(wait.into()), None)?;
+        let events = ready[0].revents().unwrap_or(PollFlags::empty());
+        if events.contains(PollFlags::POLLHUP) {
+            return Ok(Received::Nobody);
+        }
+        if !events.contains(PollFlags::POLLIN) {
+            return Ok(Received::Nothing);
+        }
+        let mut buffer = [0; 256];
+        match read(master, &mut buffer) {
+            Ok(count) => {
+                bytes.extend_from_slice(&buffer[..count]);
+                Ok(Received::Bytes)
+            }
+            Err(Errno::EAGAIN) => Ok(Received::Nothing),
+            Err(Errno::EIO) => Ok(Received::Nobody),
+            Err(error) => Err(error.into()),
+        }
     }
 
     /// Writes without waiting; nothing is kept for a reader who is not there.

@@ -20,7 +20,7 @@ use super::{
     sink::Sink,
     truth,
 };
-use crate::driver::{inspire_encoders, xhand_encoders};
+use crate::driver::{board, inspire_encoders, xhand_encoders};
 
 /// A running rig; stops when dropped.
 pub struct EmulatedRig {
@@ -52,6 +52,9 @@ impl EmulatedRig {
         let (exo_map, scan_offsets_s) = if has(inspire_encoders::DRIVER.name) {
             let offsets_s = inspire_encoders::Scan::offsets_s();
             (ExoMap::inspire(), offsets_s.to_vec())
+        } else if has(board::DRIVER.name) {
+            // All joints at once.
+            (ExoMap::xhand(), vec![0.0; 14])
         } else {
             let offsets_s = xhand_encoders::Scan::offsets_s();
             (ExoMap::xhand(), offsets_s.to_vec())

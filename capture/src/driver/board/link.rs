@@ -11,10 +11,7 @@ use super::{
     protocol::{CRC_BYTES, Deframer, Found, HEADER_BYTES, Kind, Packet},
 };
 use crate::{
-    driver::{
-        Item, Output, Sample,
-        serial::{Chunk, cannot_open},
-    },
+    driver::{Item, Output, Sample, options::failed, serial::Chunk},
     error::CaptureError,
 };
 
@@ -29,6 +26,8 @@ const PING_EVERY: Delta = Delta::from_millis(1_000);
 const PING_IN_VAIN: Delta = Delta::from_millis(10_000);
 /// So many questions come quickly, so that the clock is known at once.
 const FIRST_PINGS: u32 = 30;
+/// An answer that takes longer is none.
+const ANSWER_WITHIN: Delta = Delta::from_millis(2_000);
 /// So many in a row without an answer, and the board has none.
 const IN_VAIN: u32 = 10;
 /// A longer gap is counted by its length: the sequence has but 16 bits.
@@ -69,7 +68,8 @@ pub struct Link {
     corrupt: Option<(u64, HostTime)>,
     sent: u16,
     next_request: HostTime,
-    ping: Option<(u32, HostTime)>,
+    /// Questions without an answer yet.
+    asked: VecDeque<(u32, HostTime)>,
     pings: u32,
     in_vain: u32,
     texts: VecDeque<HostTime>,
@@ -93,7 +93,7 @@ impl Link {
             corrupt: None,
             sent: 0,
             next_request: now,
-            ping: None,
+            asked: VecDeque::new(),
             pings: 0,
             in_vain: 0,
             texts: VecDeque::new(),
@@ -130,7 +130,9 @@ impl Link {
             // A delimiter first: it ends whatever the board has half received.
             return Some([&[0][..], &self.request(Kind::Describe, Vec::new())].concat());
         }
-        if self.ping.take().is_some() {
+        let too_old = |&&(_, sent): &&(u32, HostTime)| now - sent > ANSWER_WITHIN;
+        while self.asked.front().filter(too_old).is_some() {
+            self.asked.pop_front();
             self.in_vain += 1;
             if self.in_vain == IN_VAIN {
                 let text = format!(
@@ -151,7 +153,7 @@ impl Link {
         // An answer to a question of an earlier connection must not be taken.
         let id = (now.nanos() / 1_000) as u32;
         self.pings = self.pings.saturating_add(1);
-        self.ping = Some((id, now));
+        self.asked.push_back((id, now));
         Some(self.request(Kind::Ping, id.to_le_bytes().to_vec()))
     }
 
@@ -228,7 +230,7 @@ impl Link {
             out.push(0, Item::Note { warning, text });
             self.clock = TickUnwrapper::new(32, 1_000);
             self.taken.iter_mut().for_each(|taken| taken.last = None);
-            self.ping = None;
+            self.asked.clear();
         }
         self.board = Some(board);
     }
@@ -257,13 +259,13 @@ impl Link {
     /// The board read its clock after the question had come over the wire, and
     /// before the answer set out.
     fn pong(&mut self, packet: &Packet, arrival: HostTime, wire_time: Delta, out: &mut Output) {
-        let asked = self
-            .ping
-            .filter(|(id, _)| packet.payload == id.to_le_bytes());
-        let Some((_, sent)) = asked else {
+        let asked = |(id, _): &(u32, HostTime)| packet.payload == id.to_le_bytes();
+        let Some(index) = self.asked.iter().position(asked) else {
             return;
         };
-        self.ping = None;
+        let Some((_, sent)) = self.asked.remove(index) else {
+            return;
+        };
         self.in_vain = 0;
         let device = self.clock.unwrap(packet.time_us.into(), arrival);
         for stream in 0..self.taken.len() {
@@ -309,7 +311,7 @@ impl Link {
         };
         let taken = &mut self.taken[stream];
         let channel = &self.channels[&packet.channel];
-        let mut sequence = 0;
+        let mut sequence = u64::from(packet.sequence);
         if let Some(last) = taken.last {
             let step = packet.sequence.wrapping_sub(last.wrapped);
             let elapsed = device - last.device;
@@ -373,12 +375,12 @@ impl Link {
             let number = self.find(device)?;
             if all.iter().any(|taken: &Taken| taken.channel == number) {
                 let problem = format!("channel {number} is taken by another stream");
-                return Err(cannot_open(device, problem, &self.known()));
+                return Err(failed(device, problem, &self.known()));
             }
             let channel = &self.channels[&number];
             let feeds = channel.feeds().map_err(|problem| {
                 let name = &channel.name;
-                cannot_open(
+                failed(
                     device,
                     format!("the board's channel `{name}` {problem}"),
                     "correct its description in the firmware (docs/board-protocol.md)",
@@ -386,7 +388,7 @@ impl Link {
             })?;
             if wanted(device) != Some(feeds) {
                 let problem = format!("the board's channel `{}` is of another kind", channel.name);
-                return Err(cannot_open(device, problem, &self.known()));
+                return Err(failed(device, problem, &self.known()));
             }
             all.push(Taken {
                 channel: number,
@@ -437,12 +439,12 @@ impl Link {
         };
         match (fitting[..].first(), &device.source) {
             (Some(&number), _) if fitting.len() == 1 => Ok(number),
-            (_, Some(source)) => Err(cannot_open(
+            (_, Some(source)) => Err(failed(
                 device,
                 format!("the board has no single channel `{source}`"),
                 &self.known(),
             )),
-            (_, None) => Err(cannot_open(
+            (_, None) => Err(failed(
                 device,
                 format!("{} channels of the board fit this stream", fitting.len()),
                 &self.known(),

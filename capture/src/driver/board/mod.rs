@@ -14,13 +14,17 @@ use dexumi_episode::{ClockModel, Delta, Device, HostTime, StreamKind};
 use self::link::Link;
 use super::{
     Driver, Output, Source, min_delay_ns,
-    serial::{Port, Settings, cannot_open},
+    options::failed,
+    serial::{self, Port},
 };
 use crate::error::CaptureError;
 
 /// A board that is reset by the opening of its port waits in its boot loader for
 /// two seconds.
 const PATIENCE: Delta = Delta::from_millis(4_000);
+
+/// Option: when each joint is sampled, relative to the stamp [s].
+const SCAN_OFFSETS: &str = "scan_offsets_s";
 
 /// The registration.
 pub const DRIVER: Driver = Driver {
@@ -54,9 +58,8 @@ pub const DRIVER: Driver = Driver {
     open,
 };
 
-/// Option `scan_offsets_s`: when each joint is sampled, relative to the stamp [s].
 fn scan_offsets_s(device: &Device) -> Vec<f64> {
-    let list = device.options.get("scan_offsets_s");
+    let list = device.options.get(SCAN_OFFSETS);
     let numbers = list.and_then(|list| list.as_array()).into_iter().flatten();
     numbers
         .filter_map(|value| value.as_float().filter(|s| s.abs() < 1.0))
@@ -64,20 +67,25 @@ fn scan_offsets_s(device: &Device) -> Vec<f64> {
 }
 
 fn open(devices: &[Device]) -> Result<Box<dyn Source>, CaptureError> {
-    let settings = Settings::of(devices, &["scan_offsets_s"])?;
+    let mut common = devices.to_vec();
+    for device in &mut common {
+        // Each stream has its own.
+        device.options.remove(SCAN_OFFSETS);
+    }
+    let options = serial::options(&common, &[SCAN_OFFSETS])?;
     for device in devices {
-        let Some(list) = device.options.get("scan_offsets_s") else {
+        let Some(list) = device.options.get(SCAN_OFFSETS) else {
             continue;
         };
         if list.as_array().map(Vec::len) != Some(scan_offsets_s(device).len()) {
-            return Err(cannot_open(
+            return Err(failed(
                 device,
                 format!("option `scan_offsets_s` is {list}"),
                 "expected a list of seconds, one for each joint, such as [-0.001, 0.0]",
             ));
         }
     }
-    let mut port = Port::open(&devices[0], settings, None)?;
+    let mut port = Port::open(&devices[0], &options, None)?;
     let began = HostTime::now();
     let mut link = Link::new(began);
     let mut first = Output::default();
@@ -94,7 +102,7 @@ fn open(devices: &[Device]) -> Result<Box<dyn Source>, CaptureError> {
     }
     if let Some(problem) = link.ended {
         let next = "flash the board with the firmware that belongs to this rig";
-        return Err(cannot_open(&devices[0], problem, next));
+        return Err(failed(&devices[0], problem, next));
     }
     link.attach(devices, &mut first)?;
     Ok(Box::new(Connection {
@@ -113,7 +121,7 @@ fn undescribed(device: &Device, link: &Link) -> CaptureError {
             waited_s: PATIENCE.secs_f64(),
             next: "does its firmware run, and does it speak the dexumi board protocol?".to_owned(),
         },
-        bytes => cannot_open(
+        bytes => failed(
             device,
             format!("{bytes} bytes came, but no description by the dexumi board protocol"),
             "check driver and baud rate in rig.toml",

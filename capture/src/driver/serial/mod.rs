@@ -19,7 +19,10 @@ use nix::{
 };
 use serialport::TTYPort;
 
-use super::{Item, Output};
+use super::{
+    Item, Output,
+    options::{Options, failed},
+};
 use crate::{
     discover::{SerialAddress, serial_ports},
     error::CaptureError,
@@ -35,7 +38,7 @@ const OPTIONS: [&str; 3] = ["low_latency", "dtr_on_open", "uart"];
 
 /// A port's settings from the rig.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub struct Settings {
+struct Settings {
     /// Keep the adapter's own latency, where false.
     low_latency: Option<bool>,
     /// Leave the line `DTR` alone or down.
@@ -44,71 +47,29 @@ pub struct Settings {
     uart: Option<bool>,
 }
 
-/// What cannot be opened, for the message.
-pub fn cannot_open(device: &Device, problem: impl Into<String>, next: &str) -> CaptureError {
-    CaptureError::Open {
-        stream: device.stream.clone(),
-        address: device.address.clone(),
-        problem: problem.into(),
-        next: next.to_owned(),
-    }
-}
-
-/// Reads an option that is true or false; one entry of a connection is enough.
+/// Reads a driver's options, `more` being those that only it knows.
 ///
 /// # Errors
-/// It is neither, or entries differ.
-pub fn switch(devices: &[Device], name: &str) -> Result<Option<bool>, CaptureError> {
-    let mut agreed = None;
-    for device in devices {
-        let Some(value) = device.options.get(name) else {
-            continue;
-        };
-        let read = value.as_bool().ok_or_else(|| {
-            let problem = format!("option `{name}` is {value}");
-            cannot_open(device, problem, "expected true or false")
-        })?;
-        if agreed.is_some_and(|before| before != read) {
-            return Err(cannot_open(
-                device,
-                format!("option `{name}` differs from that of another stream"),
-                "streams with one address share one port; give it once",
-            ));
-        }
-        agreed = Some(read);
+/// One is unknown, or entries that share a port differ.
+pub fn options(devices: &[Device], more: &[&str]) -> Result<Options, CaptureError> {
+    let differs = |device: &&Device| device.baud.is_some() && device.baud != devices[0].baud;
+    if let Some(device) = devices.iter().find(differs) {
+        let problem = format!("its baud rate differs from that of `{}`", devices[0].stream);
+        return Err(failed(
+            device,
+            problem,
+            "both share one port; give both the same",
+        ));
     }
-    Ok(agreed)
+    Options::of(devices, &[&OPTIONS[..], more].concat())
 }
 
 impl Settings {
-    /// Reads them from the entries of a connection; `more` are the options of the
-    /// driver itself.
-    ///
-    /// # Errors
-    /// An option is unknown, or is neither true nor false, or entries differ.
-    pub fn of(devices: &[Device], more: &[&str]) -> Result<Self, CaptureError> {
-        let known = [&OPTIONS[..], more].concat();
-        for device in devices {
-            let unknown = |key: &&String| !known.contains(&key.as_str());
-            if let Some(key) = device.options.keys().find(unknown) {
-                return Err(cannot_open(
-                    device,
-                    format!("driver `{}` has no option `{key}`", device.driver),
-                    &format!("it knows: {}", known.join(", ")),
-                ));
-            }
-            if device.baud.is_some() && device.baud != devices[0].baud {
-                return Err(cannot_open(
-                    device,
-                    format!("its baud rate differs from that of `{}`", devices[0].stream),
-                    "both share one port; give both the same",
-                ));
-            }
-        }
+    fn of(options: &Options) -> Result<Self, CaptureError> {
         Ok(Self {
-            low_latency: switch(devices, "low_latency")?,
-            dtr_on_open: switch(devices, "dtr_on_open")?,
-            uart: switch(devices, "uart")?,
+            low_latency: options.flag("low_latency")?,
+            dtr_on_open: options.flag("dtr_on_open")?,
+            uart: options.flag("uart")?,
         })
     }
 }
@@ -157,14 +118,14 @@ impl Port {
     /// the kernel's driver.
     ///
     /// # Errors
-    /// There is no such port, or it is busy, or not allowed.
+    /// An option is wrong, there is no such port, or it is busy, or not allowed.
     pub fn open(
         device: &Device,
-        settings: Settings,
+        options: &Options,
         uart: Option<bool>,
     ) -> Result<Self, CaptureError> {
-        let no_port =
-            |error: crate::discover::NoPort| cannot_open(device, error.problem, &error.next);
+        let settings = Settings::of(options)?;
+        let no_port = |error: crate::discover::NoPort| failed(device, error.problem, &error.next);
         let address: SerialAddress = device.address.parse().map_err(no_port)?;
         let node = address.resolve().map_err(no_port)?;
         let baud = device.baud.unwrap_or(921_600);
@@ -175,7 +136,7 @@ impl Port {
         let port = builder
             .open_native()
             .map_err(|error| refused(device, &error))?;
-        let system = |errno: Errno| cannot_open(device, errno.desc(), "plug it in anew");
+        let system = |errno: Errno| failed(device, errno.desc(), "plug it in anew");
         // SAFETY: the port outlives this function.
         let fd = unsafe { BorrowedFd::borrow_raw(port.as_raw_fd()) };
         fcntl(fd, FcntlArg::F_SETFL(OFlag::O_NONBLOCK)).map_err(system)?;
@@ -322,7 +283,7 @@ fn refused(device: &Device, error: &serialport::Error) -> CaptureError {
     let text = error.to_string();
     let lower = text.to_lowercase();
     match error.kind() {
-        serialport::ErrorKind::Io(ErrorKind::PermissionDenied) => cannot_open(
+        serialport::ErrorKind::Io(ErrorKind::PermissionDenied) => failed(
             device,
             text,
             "serial ports belong to group `dialout`; join it with `sudo usermod -aG dialout $USER` \
@@ -332,13 +293,13 @@ fn refused(device: &Device, error: &serialport::Error) -> CaptureError {
             .iter()
             .any(|word| lower.contains(word)) =>
         {
-            cannot_open(
+            failed(
                 device,
                 format!("port is busy ({text})"),
                 "another program has it open; close that first",
             )
         }
-        _ => cannot_open(device, text, "check the address in rig.toml"),
+        _ => failed(device, text, "check the address in rig.toml"),
     }
 }
 
