@@ -23,6 +23,7 @@ mod options;
 mod order;
 pub mod packets;
 pub mod pixels;
+pub mod polhemus;
 pub mod record3d;
 pub mod rokoko;
 mod serial;
@@ -82,6 +83,8 @@ pub const DRIVERS: &[Driver] = &[
     survive::DRIVER,
     bridge::DRIVER,
     record3d::DRIVER,
+    polhemus::FASTRAK,
+    polhemus::PATRIOT,
     udp::JSON,
     udp::OSC,
     udp::HTS,

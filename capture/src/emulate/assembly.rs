@@ -7,7 +7,7 @@ use dexumi_episode::{FINGERS, Rig};
 use super::{
     EmulateError, ExoMap, RigOptions, bridge, camera, channels,
     device::{Device, Shared},
-    exo, ffmpeg, natnet, record3d, rokoko, survive, udp,
+    exo, ffmpeg, natnet, polhemus, record3d, rokoko, survive, udp,
 };
 
 /// One emulated device: the driver that is to be spoken to, and the streams that
@@ -169,6 +169,8 @@ pub(super) const EMULATORS: &[Emulator] = &[
     survive::EMULATOR,
     bridge::EMULATOR,
     record3d::EMULATOR,
+    polhemus::FASTRAK,
+    polhemus::PATRIOT,
     udp::JSON,
     udp::OSC,
     udp::HTS,

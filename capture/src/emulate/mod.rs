@@ -17,6 +17,7 @@ mod faults;
 mod ffmpeg;
 pub mod mark;
 mod natnet;
+mod polhemus;
 mod pty;
 mod record3d;
 mod rig;

@@ -145,6 +145,34 @@ impl Pty {
     }
 }
 
+impl Pty {
+    /// What was said to the device since it last listened; `None` when whoever had
+    /// the port open has closed it.
+    pub fn hear(&mut self) -> std::io::Result<Option<Vec<u8>>> {
+        let mut heard = Vec::new();
+        let Some(master) = &self.master else {
+            return Ok(Some(heard));
+        };
+        let mut ready = [PollFd::new(master.as_fd(), PollFlags::POLLIN)];
+        poll(&mut ready, PollTimeout::ZERO)?;
+        let events = ready[0].revents().unwrap_or(PollFlags::empty());
+        if events.contains(PollFlags::POLLHUP) {
+            if !std::mem::take(&mut self.was_open) {
+                return Ok(Some(heard));
+            }
+            // As in `write`.
+            self.plug()?;
+            return Ok(None);
+        }
+        self.was_open = true;
+        let mut buffer = [0; 512];
+        while let Ok(count @ 1..) = read(master, &mut buffer) {
+            heard.extend_from_slice(&buffer[..count]);
+        }
+        Ok(Some(heard))
+    }
+}
+
 impl Drop for Pty {
     fn drop(&mut self) {
         self.unplug();
@@ -155,7 +183,7 @@ impl Drop for Pty {
 mod tests {
     use std::{
         fs::{File, OpenOptions},
-        io::Read,
+        io::{Read, Write},
         os::unix::fs::OpenOptionsExt,
     };
 
@@ -189,6 +217,28 @@ mod tests {
         assert_eq!(pty.write(b"second").expect("write"), Written::Whole);
         let count = reader.read(&mut bytes).expect("read");
         assert_eq!(&bytes[..count], b"second");
+    }
+
+    #[test]
+    fn what_is_said_to_the_device_is_heard() {
+        let folder = tempfile::tempdir().expect("folder");
+        let link = folder.path().join("port");
+        let mut pty = Pty::create(&link).expect("pty");
+        assert_eq!(
+            pty.hear().expect("listen"),
+            Some(Vec::new()),
+            "nobody there"
+        );
+        let mut host = OpenOptions::new()
+            .write(true)
+            .custom_flags(OFlag::O_NOCTTY.bits())
+            .open(&link)
+            .expect("open");
+        host.write_all(b"S").expect("said");
+        assert_eq!(pty.hear().expect("listen"), Some(b"S".to_vec()));
+        drop(host);
+        assert_eq!(pty.hear().expect("listen"), None, "gone");
+        assert_eq!(pty.hear().expect("listen"), Some(Vec::new()));
     }
 
     #[test]

@@ -34,6 +34,8 @@ pub mod suspect {
     pub const TICKS: u32 = 4;
     /// A force axis jumped and jumped back.
     pub const FORCE: u32 = 8;
+    /// A pose jumped and jumped back.
+    pub const POSE: u32 = 16;
 }
 
 /// A message that an episode can hold.

@@ -279,3 +279,149 @@ fn udp_senders_of_every_format_are_recorded_under_faults() {
         assert_eq!(recorded.echoes[0].is_empty(), driver == "hts");
     }
 }
+
+/// Holds samples without ticks against the truth: each is one that was sent, in
+/// their order. Returns how many of those sent are not there, from first to last.
+fn check_in_order(recorded: &Recorded, truth: &Truth, streams: &[&str], error: f64) -> usize {
+    let mut absent = 0;
+    for (index, stream) in streams.iter().enumerate() {
+        let meant = of(truth, stream);
+        let mut next = 0;
+        let mut begun = false;
+        for sample in &recorded.samples[index] {
+            let got = values(&sample.data);
+            let fits = |sample: &&&Sample| difference(&got, &sample.values) < error;
+            let place = meant[next..].iter().position(|sample| fits(&sample));
+            let Some(place) = place else {
+                // Damage that no reader can see is at most suspected.
+                continue;
+            };
+            let passed = meant[next..next + place].iter();
+            absent += passed.filter(|s| begun && s.fate == Fate::Sent).count();
+            let sample = meant[next + place];
+            assert!(
+                matches!(sample.fate, Fate::Sent | Fate::Corrupt),
+                "{sample:?}"
+            );
+            begun = true;
+            next += place + 1;
+        }
+    }
+    absent
+}
+
+#[test]
+fn fastrak_is_set_up_and_its_stations_told_apart() {
+    for (variant, error) in [("", 1e-6), ("ascii", 1.2e-4)] {
+        let part = Part::new("polhemus_fastrak", &[WRIST, HEAD], 0.5).variant(variant);
+        let (rig, folder) = start_parts(vec![part], "none");
+        let recorded = record(&entries(&rig), |recorded| recorded.fewest() >= 60);
+        let truth = truth_after(rig, &folder);
+        assert_eq!(
+            check_in_order(&recorded, &truth, &[WRIST, HEAD], error),
+            0,
+            "{variant}"
+        );
+        assert_eq!(recorded.lost[0].len() + recorded.lost[1].len(), 0);
+        assert_eq!(recorded.about[0]["identification"], "dexumi emulator");
+        assert_eq!(recorded.about[1]["station"], "2");
+        // Twice 60 Hz: the third sensor was switched off.
+        let of_wrist = of(&truth, WRIST);
+        let end = of_wrist[of_wrist.len() - 1].t_ns - of_wrist[of_wrist.len() - 31].t_ns;
+        assert!((495_000_000..505_000_000).contains(&end), "{end} ns for 30");
+        assert!(
+            recorded.samples[0]
+                .iter()
+                .all(|s| s.device.is_none() && s.suspect == 0)
+        );
+    }
+}
+
+#[test]
+fn patriot_dates_its_records_by_its_own_clock() {
+    for (variant, error) in [("", 1e-6), ("ascii", 1.2e-4)] {
+        let part = Part::new("polhemus_patriot", &[WRIST, HEAD], -0.5).variant(variant);
+        let (rig, folder) = start_parts(vec![part], "drop=0.05,stall=0.02");
+        let recorded = record(&entries(&rig), |recorded| recorded.fewest() >= 60);
+        let truth = truth_after(rig, &folder);
+        let worst = check(&recorded, &truth, &[WRIST, HEAD]);
+        assert!(worst < error, "{variant}: {worst}");
+        assert!(
+            recorded.missing[0] + recorded.missing[1] > 0,
+            "by its own count"
+        );
+        assert!(recorded.lost[0].is_empty() && recorded.lost[1].is_empty());
+        assert!(recorded.about[0]["identification"].contains("Firmware 0.01"));
+    }
+}
+
+#[test]
+fn polhemus_damage_is_counted_or_suspect() {
+    for driver in ["polhemus_fastrak", "polhemus_patriot"] {
+        let part = Part::new(driver, &[WRIST], 0.5);
+        let (rig, folder) = start_parts(vec![part], "corrupt=0.15");
+        let recorded = record(&entries(&rig), |recorded| recorded.fewest() >= 200);
+        let truth = truth_after(rig, &folder);
+        check_in_order(&recorded, &truth, &[WRIST], 1e-6);
+        let meant = of(&truth, WRIST);
+        let damaged = meant.iter().filter(|s| s.fate == Fate::Corrupt).count();
+        let corrupt = recorded.lost[0].get("corrupt").copied().unwrap_or(0);
+        assert!(damaged > 10 && corrupt > 5, "{driver}: {damaged} {corrupt}");
+        // What is wrong by more than motion can is marked.
+        for sample in &recorded.samples[0][2..recorded.samples[0].len() - 2] {
+            let got = values(&sample.data);
+            let nearest = meant
+                .iter()
+                .filter(|s| (s.t_ns - sample.arrival.nanos()).abs() < 200_000_000)
+                .map(|s| difference(&got[..3], &s.values[..3]))
+                .fold(f64::INFINITY, f64::min);
+            assert!(
+                nearest < 0.06 || sample.suspect != 0,
+                "{driver}: {nearest} {sample:?}"
+            );
+        }
+    }
+}
+
+#[test]
+fn polhemus_is_set_up_anew_after_its_cable_was_out() {
+    for driver in ["polhemus_fastrak", "polhemus_patriot"] {
+        let part = Part::new(driver, &[WRIST], 0.5);
+        // Setting up takes a second.
+        let (rig, folder) = start_parts(vec![part], "unplug=wrist@2.5s+0.5s");
+        let start_ns = rig.host_start_ns();
+        let recorded = record(&entries(&rig), |recorded| {
+            let last = recorded.samples[0].last();
+            last.is_some_and(|sample| sample.arrival.nanos() > start_ns + 4_500_000_000)
+        });
+        let truth = truth_after(rig, &folder);
+        check_in_order(&recorded, &truth, &[WRIST], 1e-6);
+        assert!(
+            recorded.notes.iter().any(|note| note.contains("gone")),
+            "{:?}",
+            recorded.notes
+        );
+    }
+}
+
+#[test]
+fn polhemus_without_that_sensor_or_without_a_tracker_says_so() {
+    let part = Part::new("polhemus_fastrak", &[WRIST], 0.5);
+    let (rig, _folder) = start_parts(vec![part], "none");
+    let refused = |source: &str, driver: &'static str| {
+        let mut device = entries(&rig).remove(0);
+        device.source = Some(source.to_owned());
+        device.driver = driver.to_owned();
+        let driver = crate::driver::driver_of(&device).expect("a driver");
+        match (driver.open)(&[device]) {
+            Ok(_) => panic!("opened"),
+            Err(error) => error.to_string(),
+        }
+    };
+    let error = refused("4", "polhemus_fastrak");
+    assert!(error.contains("station 4 has no sensor"), "{error}");
+    let error = refused("5", "polhemus_fastrak");
+    assert!(error.contains("1 to 4"), "{error}");
+    let error = refused("1", "polhemus_patriot");
+    assert!(error.contains("no Patriot answers"), "{error}");
+}
