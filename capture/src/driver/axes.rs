@@ -4,6 +4,10 @@
 //! A conversion turns the axes of world and body alike, so that what stands
 //! unturned in the source stands unturned here.
 
+use std::f64::consts::{FRAC_PI_2, PI};
+
+use nalgebra::{Isometry3, Quaternion, Translation3, UnitQuaternion, Vector3};
+
 /// What a tracker's numbers mean.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Axes {
@@ -73,6 +77,30 @@ impl Axes {
     }
 }
 
+/// World from camera in our axes (z up; camera x right, y down, z forward), of a pose
+/// as OpenGL and ARKit have it: y up, camera x right, y up, z backward.
+pub fn world_from_opengl_camera(position_m: [f64; 3], [x, y, z, w]: [f64; 4]) -> Isometry3<f64> {
+    let pose = Isometry3::from_parts(
+        Translation3::from(position_m),
+        UnitQuaternion::from_quaternion(Quaternion::new(w, x, y, z)),
+    );
+    z_up_from_y_up() * pose * opengl_from_camera()
+}
+
+/// The other way round, for emulated devices: position and quaternion x, y, z, w.
+pub fn opengl_camera(world_from_camera: &Isometry3<f64>) -> ([f64; 3], [f64; 4]) {
+    let pose = z_up_from_y_up().inverse() * world_from_camera * opengl_from_camera().inverse();
+    (pose.translation.vector.into(), pose.rotation.coords.into())
+}
+
+fn z_up_from_y_up() -> UnitQuaternion<f64> {
+    UnitQuaternion::from_axis_angle(&Vector3::x_axis(), FRAC_PI_2)
+}
+
+fn opengl_from_camera() -> UnitQuaternion<f64> {
+    UnitQuaternion::from_axis_angle(&Vector3::x_axis(), PI)
+}
+
 /// Whether a pose can be one: finite, within a kilometre, and with a quaternion
 /// whose length is one, give or take its rounding on the way.
 pub fn is_pose(position_m: &[f64; 3], rotation_xyzw: &[f64; 4]) -> bool {
@@ -87,7 +115,7 @@ pub fn is_point(point_m: &[f64; 3]) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use nalgebra::{Matrix3, Quaternion, UnitQuaternion, Vector3};
+    use nalgebra::Matrix3;
     use proptest::prelude::*;
 
     use super::*;
@@ -113,6 +141,27 @@ mod tests {
             -1.0,
             "left-handed to right-handed"
         );
+    }
+
+    #[test]
+    fn a_camera_of_opengl_looks_along_our_y() {
+        let pose = world_from_opengl_camera([1.0, 2.0, 3.0], [0.0, 0.0, 0.0, 1.0]);
+        let close = |a: Vector3<f64>, b: [f64; 3]| (a - Vector3::from(b)).norm() < 1e-9;
+        assert!(
+            close(pose.translation.vector, [1.0, -3.0, 2.0]),
+            "y up becomes z up"
+        );
+        assert!(
+            close(pose * Vector3::z(), [0.0, 1.0, 0.0]),
+            "away from the viewer"
+        );
+        assert!(
+            close(pose * Vector3::y(), [0.0, 0.0, -1.0]),
+            "its y is down"
+        );
+        assert!(close(pose * Vector3::x(), [1.0, 0.0, 0.0]));
+        let (position, rotation) = opengl_camera(&pose);
+        assert!((position[1] - 2.0).abs() < 1e-9 && (rotation[3].abs() - 1.0).abs() < 1e-9);
     }
 
     proptest! {

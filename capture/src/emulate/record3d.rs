@@ -27,9 +27,12 @@ use super::{
     rig,
     truth::{Damaged, Fate},
 };
-use crate::driver::record3d::{
-    protocol::{self, LIDAR, Packet, app_pose},
-    usbmux::{self, Value},
+use crate::driver::{
+    axes::opengl_camera,
+    record3d::{
+        protocol::{self, LIDAR, Packet},
+        usbmux::{self, Value},
+    },
 };
 
 /// From the middle of the exposure to the packet on the socket [s]: the phone packs
@@ -296,7 +299,12 @@ impl Phone {
                     intrinsics = shared.scene.intrinsics(name);
                 }
                 StreamKind::Tracker { name } => {
-                    pose = app_pose(&shared.scene.world_from_tracker(name, t_s));
+                    let world_from_camera = shared.scene.world_from_tracker(name, t_s);
+                    let (position_m, rotation_xyzw) = opengl_camera(&world_from_camera);
+                    pose = (
+                        position_m.map(|v| v as f32),
+                        rotation_xyzw.map(|v| v as f32),
+                    );
                 }
                 _ => {}
             }

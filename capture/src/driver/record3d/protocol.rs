@@ -4,10 +4,13 @@
 //! LZFSE, and reserved bytes. There is no time stamp and no number.
 //! (`Record3DStream.cpp` and `Record3DStructs.h` of the record3d library.)
 
+use std::io::Read;
+
 use bytes::{Buf, Bytes, BytesMut};
 use lzfse_rust::LzfseRingDecoder;
-use nalgebra::{Isometry3, Quaternion, Translation3, UnitQuaternion, Vector3};
-use std::io::Read;
+use nalgebra::Isometry3;
+
+use super::super::axes::{is_pose, world_from_opengl_camera};
 
 /// TCP port of the app on the phone.
 pub const PORT: u16 = 1337;
@@ -164,42 +167,12 @@ impl Framer {
     }
 }
 
-/// World from camera, in our axes: a world with z up, a camera with x right, y down
-/// and z forward. The app's world has y up, its camera x right, y up and z backward
-/// (OpenGL). `None` where the quaternion is none.
+/// World from camera, in our axes; `None` where the quaternion is none.
 pub fn world_from_camera(packet: &Packet) -> Option<Isometry3<f64>> {
-    let [x, y, z, w] = packet.rotation_xyzw.map(f64::from);
-    let rotation = Quaternion::new(w, x, y, z);
-    let position = packet.position_m.map(f64::from);
-    let sane = (0.9..1.1).contains(&rotation.norm()) && position.iter().all(|v| v.is_finite());
-    sane.then(|| {
-        let app = Isometry3::from_parts(
-            Translation3::from(position),
-            UnitQuaternion::from_quaternion(rotation),
-        );
-        world_from_app_world() * app * app_camera_from_camera()
-    })
-}
-
-/// The same pose in the app's axes: position and quaternion x, y, z, w.
-pub fn app_pose(world_from_camera: &Isometry3<f64>) -> ([f32; 3], [f32; 4]) {
-    let app =
-        world_from_app_world().inverse() * world_from_camera * app_camera_from_camera().inverse();
-    let position = app.translation.vector;
-    let rotation = app.rotation.coords;
-    (
-        [0, 1, 2].map(|axis| position[axis] as f32),
-        [0, 1, 2, 3].map(|axis| rotation[axis] as f32),
-    )
-}
-
-/// x stays, the app's y goes up, its z backward.
-fn world_from_app_world() -> UnitQuaternion<f64> {
-    UnitQuaternion::from_axis_angle(&Vector3::x_axis(), std::f64::consts::FRAC_PI_2)
-}
-
-fn app_camera_from_camera() -> UnitQuaternion<f64> {
-    UnitQuaternion::from_axis_angle(&Vector3::x_axis(), std::f64::consts::PI)
+    let position_m = packet.position_m.map(f64::from);
+    let rotation_xyzw = packet.rotation_xyzw.map(f64::from);
+    is_pose(&position_m, &rotation_xyzw)
+        .then(|| world_from_opengl_camera(position_m, rotation_xyzw))
 }
 
 /// Depths [m], unpacked; `None` where they are not as many as the size says.
@@ -274,24 +247,11 @@ mod tests {
 
     #[test]
     fn axes_are_ours_after_conversion() {
-        // The app's identity looks along its −z with y up.
         let pose = world_from_camera(&packet(&[], &[])).expect("a pose");
-        let close = |a: Vector3<f64>, b: [f64; 3]| (a - Vector3::from(b)).norm() < 1e-6;
         assert!(
-            close(pose.translation.vector, [1.0, -3.0, 2.0]),
+            (pose.translation.vector.z - 2.0).abs() < 1e-9,
             "y up becomes z up"
         );
-        assert!(
-            close(pose * Vector3::z(), [0.0, 1.0, 0.0]),
-            "it looks along y"
-        );
-        assert!(
-            close(pose * Vector3::y(), [0.0, 0.0, -1.0]),
-            "its y is down"
-        );
-        assert!(close(pose * Vector3::x(), [1.0, 0.0, 0.0]));
-        let (position, rotation) = app_pose(&pose);
-        assert!((position[1] - 2.0).abs() < 1e-6 && (rotation[3].abs() - 1.0).abs() < 1e-6);
         let nothing = Packet {
             rotation_xyzw: [0.0; 4],
             ..packet(&[], &[])
