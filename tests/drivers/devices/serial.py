@@ -1,7 +1,8 @@
 """Two USB serial adapters, to which the guest's `ftdi_sio` and `cdc_acm` bind.
 
-Both have a small buffer towards USB, as the real ones do: what does not fit while
-the guest asks for nothing is lost, and counted.
+Both have a buffer towards USB, as the real ones do: what does not fit while the
+guest asks for nothing is lost, and the list of packets says so. It is larger than a
+real one's, because the guest stands still at times when the host is busy.
 """
 
 import struct
@@ -18,7 +19,7 @@ from .usbredir import (
 class SerialAdapter(UsbDevice):
     """A buffer of packets, which leave in order, as bytes."""
 
-    BUFFER_BYTES = 512
+    BUFFER_BYTES = 2048
 
     def __init__(self, identity: Identity):
         super().__init__(identity)
@@ -59,8 +60,6 @@ class SerialAdapter(UsbDevice):
 
 class CdcAcm(SerialAdapter):
     """A board with USB of its own, such as an Arduino: the standard serial class."""
-
-    BUFFER_BYTES = 1024
 
     def __init__(self, serial: str):
         super().__init__(
@@ -111,7 +110,6 @@ class Ftdi(SerialAdapter):
     packet that is not full waits for the latency timer. The idle packets, which a
     real one sends at each turn of the timer, are left out."""
 
-    BUFFER_BYTES = 256
     PACKET_BYTES = 64
     STATUS = b"\x01\x60"
     RESET, MODEM_CONTROL, FLOW_CONTROL, BAUD_RATE, LINE = 0, 1, 2, 3, 4

@@ -1,0 +1,110 @@
+"""Holds one stream of an episode against the list of what the device sent."""
+
+from dataclasses import dataclass, field
+
+from devices.boards import PERIOD_MS, Packet
+
+PERIOD_S = PERIOD_MS / 1000
+
+
+@dataclass
+class Fault:
+    """When a stream was disturbed, by the host's clock [s]."""
+
+    began: float
+    ended: float
+    # How long the stream may take to come back.
+    return_s: float = 15.0
+    # How far the ledger may be off: packets at the edges of the fault.
+    unclear: int = 4
+
+
+@dataclass
+class Verdict:
+    """One row of the table."""
+
+    stream: str
+    sent: int = 0
+    written: int = 0
+    # In the interval of the file, not in the file: sent packets, and those that
+    # an unpowered device would have sent.
+    absent: int = 0
+    # Of these, lost in the device, because the guest did not ask in time.
+    overrun: int = 0
+    unpowered: int = 0
+    ledger: dict = field(default_factory=dict)
+    # From the end of a fault to the next packet in the file [s].
+    back_s: list[float] = field(default_factory=list)
+    problems: list[str] = field(default_factory=list)
+
+    @property
+    def itemised(self) -> int:
+        return self.ledger.get("missing", 0) + sum(self.ledger.get("losses", {}).values())
+
+
+def judge_stream(
+    stream: str,
+    packets: list[Packet],
+    numbers: list[int],
+    ledger: dict,
+    faults: list[Fault],
+    ledger_may_lag: int = 0,
+) -> Verdict:
+    """`numbers` are those in the file, in its order. `ledger_may_lag` is how many
+    packets the ledger of a recovered file, which is up to a second old, may not know."""
+    verdict = Verdict(stream, written=len(numbers), ledger=ledger)
+    say = verdict.problems.append
+    if not numbers:
+        say("nothing in the file")
+        return verdict
+    known = {packet.number: packet for packet in packets}
+    foreign = [number for number in numbers if number not in known]
+    if foreign:
+        say(f"{len(foreign)} samples that nobody sent, first {foreign[0]}")
+        return verdict
+    if any(later <= earlier for earlier, later in zip(numbers, numbers[1:])):
+        say("samples twice or out of order")
+    in_file = set(numbers)
+    interval = [packet for packet in packets if numbers[0] <= packet.number <= numbers[-1]]
+    absent = [packet for packet in interval if packet.number not in in_file]
+    verdict.sent = sum(packet.left is not None for packet in interval)
+    verdict.overrun = len(interval) - verdict.sent
+    verdict.absent = len(absent)
+    for earlier, later in zip(interval, interval[1:]):
+        verdict.unpowered += max(round((later.due - earlier.due) / PERIOD_S) - 1, 0)
+
+    def excused(packet: Packet) -> bool:
+        return packet.left is None or any(
+            fault.began - 0.3 <= packet.due <= fault.ended + fault.return_s for fault in faults
+        )
+
+    unexcused = [packet for packet in absent if not excused(packet)]
+    if unexcused:
+        say(f"{len(unexcused)} packets are not in the file without a fault, first {unexcused[0].number}")
+    for fault in faults:
+        after = [known[number].due for number in numbers if known[number].due > fault.ended]
+        if not after:
+            say("the stream did not come back")
+            continue
+        back = after[0] - fault.ended
+        verdict.back_s.append(back)
+        if back > fault.return_s:
+            say(f"the stream took {back:.1f} s to come back")
+    judge_ledger(verdict, faults, ledger_may_lag)
+    return verdict
+
+
+def judge_ledger(verdict: Verdict, faults: list[Fault], may_lag: int) -> None:
+    ledger, say = verdict.ledger, verdict.problems.append
+    if not ledger:
+        say("the ledger does not know the stream")
+        return
+    lost = sum(ledger["losses"].values())
+    if ledger["received"] != ledger["written"] + lost:
+        say(f"ledger: received {ledger['received']}, written {ledger['written']}, lost {lost}")
+    if not 0 <= verdict.written - ledger["written"] <= may_lag:
+        say(f"ledger: {ledger['written']} written, the file has {verdict.written}")
+    truth = verdict.absent + verdict.unpowered
+    unclear = sum(fault.unclear for fault in faults) + may_lag
+    if abs(verdict.itemised - truth) > unclear:
+        say(f"ledger: {verdict.itemised} missing or lost, in truth {truth}")
