@@ -118,7 +118,8 @@ def main() -> int:
         try:
             outcome = scenarios[name](lab, folder / name)
         except Exception as error:  # any failure of one scenario is its result
-            traceback.print_exc()
+            if options.keep:
+                traceback.print_exc()
             outcome = Outcome(problems=[f"{type(error).__name__}: {error}"])
         show(name, outcome, time.monotonic() - started)
         if outcome.all_problems():

@@ -3,8 +3,13 @@
 from dataclasses import dataclass, field
 
 from devices.boards import PERIOD_MS, Packet
+from judge.episode import Sample
 
 PERIOD_S = PERIOD_MS / 1000
+# A capture time that is off by more is wrong, however busy host and guest are [s].
+MAX_DATE_ERROR_S = 0.5
+# A clock's line may lie this far above single arrivals [s].
+MAX_EARLY_S = 0.05
 
 
 @dataclass
@@ -33,6 +38,8 @@ class Verdict:
     overrun: int = 0
     unpowered: int = 0
     ledger: dict = field(default_factory=dict)
+    # When the last one in the file was due [s].
+    last_due: float = 0.0
     # From the end of a fault to the next packet in the file [s].
     back_s: list[float] = field(default_factory=list)
     problems: list[str] = field(default_factory=list)
@@ -45,13 +52,15 @@ class Verdict:
 def judge_stream(
     stream: str,
     packets: list[Packet],
-    numbers: list[int],
+    samples: list[Sample],
+    number_of,
     ledger: dict,
     faults: list[Fault],
     ledger_may_lag: int = 0,
 ) -> Verdict:
-    """`numbers` are those in the file, in its order. `ledger_may_lag` is how many
+    """`samples` are those in the file, in its order. `ledger_may_lag` is how many
     packets the ledger of a recovered file, which is up to a second old, may not know."""
+    numbers = [number_of(sample.message) for sample in samples]
     verdict = Verdict(stream, written=len(numbers), ledger=ledger)
     say = verdict.problems.append
     if not numbers:
@@ -64,6 +73,7 @@ def judge_stream(
         return verdict
     if any(later <= earlier for earlier, later in zip(numbers, numbers[1:])):
         say("samples twice or out of order")
+    verdict.last_due = known[numbers[-1]].due
     in_file = set(numbers)
     interval = [packet for packet in packets if numbers[0] <= packet.number <= numbers[-1]]
     absent = [packet for packet in interval if packet.number not in in_file]
@@ -90,8 +100,27 @@ def judge_stream(
         verdict.back_s.append(back)
         if back > fault.return_s:
             say(f"the stream took {back:.1f} s to come back")
+    judge_dates(verdict, [(sample, known[number_of(sample.message)]) for sample in samples])
     judge_ledger(verdict, faults, ledger_may_lag)
     return verdict
+
+
+def judge_dates(verdict: Verdict, pairs: list[tuple[Sample, Packet]]) -> None:
+    """Nothing is captured after it arrived, but for the fit's error, and capture times are near the truth."""
+    early = [sample for sample, _ in pairs if sample.publish_ns - sample.log_ns > MAX_EARLY_S * 1e9]
+    if early:
+        worst = max(sample.publish_ns - sample.log_ns for sample in early) / 1e9
+        verdict.problems.append(
+            f"{len(early)} samples were captured after their arrival, by up to {worst:.3f} s"
+        )
+    # The guest's clock against the host's: no packet arrives before it leaves.
+    guest_ns = min(sample.log_ns - round(packet.left * 1e9) for sample, packet in pairs if packet.left)
+    errors = [abs(sample.publish_ns - guest_ns - round(packet.due * 1e9)) / 1e9 for sample, packet in pairs]
+    wrong = [error for error in errors if error > MAX_DATE_ERROR_S]
+    if wrong:
+        verdict.problems.append(
+            f"{len(wrong)} capture times are off by more than {MAX_DATE_ERROR_S} s, by up to {max(wrong):.3f} s"
+        )
 
 
 def judge_ledger(verdict: Verdict, faults: list[Fault], may_lag: int) -> None:

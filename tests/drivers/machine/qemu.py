@@ -70,6 +70,12 @@ class Lines:
         return data
 
 
+def brief(command: str) -> str:
+    """A command's first line, for messages."""
+    first, *more = command.split("\n")
+    return first + (" …" if more else "")
+
+
 def connect(path: Path, alive, timeout_s: float = 30) -> socket.socket:
     """Connects to a socket of QEMU, as soon as it is there."""
     deadline = time.monotonic() + timeout_s
@@ -193,16 +199,16 @@ class VirtualMachine:
             status, length = self._control.line(deadline).split()
             text = self._control.exactly(int(length), deadline)
         except TimeoutError as error:
-            raise MachineError(f"no answer within {timeout_s:.0f} s to: {command}") from error
+            raise MachineError(f"no answer within {timeout_s:.0f} s to: {brief(command)}") from error
         except (EOFError, OSError) as error:
-            raise MachineError(f"the machine is gone, asked: {command}") from error
+            raise MachineError(f"the machine is gone, asked: {brief(command)}") from error
         return Answer(int(status), text.decode(errors="replace"))
 
     def sh(self, command: str, timeout_s: float = COMMAND_TIMEOUT_S) -> str:
         """Runs a shell command that must succeed."""
         answer = self.run(command, timeout_s)
         if answer.status != 0:
-            raise MachineError(f"`{command}` ended with {answer.status}: {answer.text.strip()}")
+            raise MachineError(f"`{brief(command)}` ended with {answer.status}: {answer.text.strip()}")
         return answer.text
 
     def background(self, command: str, name: str) -> None:

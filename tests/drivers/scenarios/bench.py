@@ -188,10 +188,9 @@ class Bench:
         samples = read(episode, list(self.boards))
         for stream, board in self.boards.items():
             number_of = KINDS[kind_of(stream)][1]
-            numbers = [number_of(sample.message) for sample in samples[stream]]
             self.outcome.verdicts.append(
                 judge_stream(
-                    stream, board.packets, numbers, report["ledger"].get(stream, {}),
+                    stream, board.packets, samples[stream], number_of, report["ledger"].get(stream, {}),
                     (faults or {}).get(stream, []), ledger_may_lag,
                 )
             )

@@ -13,7 +13,7 @@ from machine.powercut import apply
 
 from .bench import ENCODERS, INDEX, Bench, Lab, Outcome
 
-CUTS = 2
+CUTS = 20
 MAX_LOSS_S = 1.0
 SEED = 20_250_101
 
@@ -59,7 +59,7 @@ def power_cut(lab: Lab, folder: Path) -> Outcome:
         bench.boards = {stream: fresh(board) for stream, board in bench.boards.items()}
         with bench:
             bench.prepare()
-            bench.record(60, "--settle-s", "0")
+            bench.record(60)
             if number > 0:
                 told = bench.machine.output("record")
                 bench.outcome.expect(

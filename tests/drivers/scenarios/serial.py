@@ -23,6 +23,17 @@ def steady(lab: Lab, folder: Path) -> Outcome:
     return bench.outcome
 
 
+def no_settling(lab: Lab, folder: Path) -> Outcome:
+    """The episode starts as soon as the ports are open, with what the boards had in
+    their buffers."""
+    with Bench(lab, folder) as bench:
+        bench.prepare()
+        bench.record(5, "--settle-s", "0")
+        bench.finished()
+        bench.judge(bench.fetch() / "episode_0000.mcap")
+    return bench.outcome
+
+
 def unplug(lab: Lab, folder: Path) -> Outcome:
     """Each board is pulled and plugged in again, one after another."""
     with Bench(lab, folder) as bench:
@@ -124,4 +135,4 @@ def busy(lab: Lab, folder: Path) -> Outcome:
     return bench.outcome
 
 
-SCENARIOS = [steady, unplug, renumbered, stopped, busy]
+SCENARIOS = [steady, no_settling, unplug, renumbered, stopped, busy]
