@@ -29,11 +29,15 @@ class SerialAdapter(UsbDevice):
         self._taken = 0
         self._given = 0
 
+    def room(self) -> int:
+        """Size of the buffer just now."""
+        return self.BUFFER_BYTES
+
     def transmit(self, packet: bytes, left) -> bool:
         """Takes a packet of the board; False where the buffer is full. `left(time)` is
         called once its last byte is on its way to the guest."""
         with self.lock:
-            if len(self._bytes) + len(packet) > self.BUFFER_BYTES or self.gone.is_set():
+            if len(self._bytes) + len(packet) > self.room() or self.gone.is_set():
                 return False
             self._bytes += packet
             self._taken += len(packet)
@@ -51,6 +55,13 @@ class SerialAdapter(UsbDevice):
             self._ends.popleft()[1](now)
         return data
 
+    def purge(self) -> None:
+        """Forgets what has not left."""
+        with self.lock:
+            self._taken -= len(self._bytes)
+            self._bytes.clear()
+            self._ends.clear()
+
     def transfer_wanted(self) -> None:
         self.flush()
 
@@ -59,13 +70,23 @@ class SerialAdapter(UsbDevice):
 
 
 class CdcAcm(SerialAdapter):
-    """A board with USB of its own, such as an Arduino: the standard serial class."""
+    """A board with USB of its own, such as an Arduino: the standard serial class.
+
+    Nothing empties its buffer when a port is opened, so that a program gets old
+    bytes first: those from when the buffer became full.
+    """
+
+    CLOSED_BYTES = 128
 
     def __init__(self, serial: str):
         super().__init__(
             Identity(0x2341, 0x0043, 0x0100, (2, 0, 0), FULL_SPEED, "Arduino", "Uno", serial)
         )
         self._coding = struct.pack("<IBBB", 9600, 0, 0, 8)
+        self._is_open = False
+
+    def room(self):
+        return self.BUFFER_BYTES if self._is_open else self.CLOSED_BYTES
 
     def interfaces(self):
         return [Interface(0, 2, 2, 1), Interface(1, 10, 0, 0)]
@@ -95,7 +116,10 @@ class CdcAcm(SerialAdapter):
             return b""
         if request == 0x21:  # GET_LINE_CODING
             return self._coding
-        if request in (0x22, 0x23):  # SET_CONTROL_LINE_STATE, SEND_BREAK
+        if request == 0x22:  # SET_CONTROL_LINE_STATE: bit 0 is DTR
+            self._is_open = bool(value & 1)
+            return b""
+        if request == 0x23:  # SEND_BREAK
             return b""
         return None
 
@@ -107,12 +131,13 @@ class CdcAcm(SerialAdapter):
 
 class Ftdi(SerialAdapter):
     """An FT232R. Bytes leave in packets of 64 with two bytes of status in front; a
-    packet that is not full waits for the latency timer. The idle packets, which a
-    real one sends at each turn of the timer, are left out."""
+    packet that is not full waits for the latency timer. The driver resets it at each
+    opening, which empties its buffer. The idle packets, which a real one sends at
+    each turn of the timer, are left out."""
 
     PACKET_BYTES = 64
     STATUS = b"\x01\x60"
-    RESET, MODEM_CONTROL, FLOW_CONTROL, BAUD_RATE, LINE = 0, 1, 2, 3, 4
+    RESET, RESET_ALL, RESET_TO_HOST = 0, 0, 1
     MODEM_STATUS, SET_LATENCY, GET_LATENCY, READ_EEPROM = 5, 9, 10, 0x90
 
     def __init__(self, serial: str):
@@ -150,6 +175,8 @@ class Ftdi(SerialAdapter):
                 self.GET_LATENCY: bytes([self.latency_ms]),
                 self.READ_EEPROM: b"\0\0",
             }.get(request)
+        if request == self.RESET and value in (self.RESET_ALL, self.RESET_TO_HOST):
+            self.purge()
         if request == self.SET_LATENCY:
             self.latency_ms = value & 0xFF
             self.latencies_ms.append(self.latency_ms)

@@ -20,6 +20,8 @@ class Fault:
     ended: float
     # How long the stream may take to come back.
     return_s: float = 15.0
+    # Whether the device was gone, so that the ledger must count an outage.
+    outage: bool = False
     # How far the ledger may be off: packets at the edges of the fault.
     unclear: int = 4
 
@@ -133,6 +135,9 @@ def judge_ledger(verdict: Verdict, faults: list[Fault], may_lag: int) -> None:
         say(f"ledger: received {ledger['received']}, written {ledger['written']}, lost {lost}")
     if not 0 <= verdict.written - ledger["written"] <= may_lag:
         say(f"ledger: {ledger['written']} written, the file has {verdict.written}")
+    outages = sum(fault.outage for fault in faults)
+    if ledger["outages"] != outages:
+        say(f"ledger: {ledger['outages']} outages, in truth {outages}")
     truth = verdict.absent + verdict.unpowered
     unclear = sum(fault.unclear for fault in faults) + may_lag
     if abs(verdict.itemised - truth) > unclear:

@@ -201,6 +201,11 @@ def read_folder(disk: Path, folder: str, target: Path) -> None:
     run(tool("debugfs"), "-R", f"rdump {folder} {target}", disk)
 
 
+def read_file(disk: Path, path: str) -> str:
+    """A file's content, empty where there is none."""
+    return run(tool("debugfs"), "-R", f"cat {path}", disk)
+
+
 def replay_journal(disk: Path) -> None:
     """What the kernel does when it mounts a disk after a power cut."""
     result = subprocess.run(

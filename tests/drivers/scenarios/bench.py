@@ -9,7 +9,7 @@ from devices.boards import KINDS, Board, kind_of
 from devices.serial import CdcAcm, Ftdi
 from judge.episode import HAS_MCAP, dexumi, info, read
 from judge.stream import Fault, Verdict, judge_stream
-from machine.image import make_disk, read_folder
+from machine.image import make_disk, read_folder, replay_journal
 from machine.provision import Provisions
 from machine.qemu import Disk, VirtualMachine
 
@@ -139,6 +139,11 @@ class Bench:
 
         self.machine.wait_for(started, "the episode starts", 60)
 
+    def stop(self, name: str = "record") -> tuple[int, str]:
+        """Ends the recording by Ctrl-C."""
+        self.machine.send_signal(name, "INT")
+        return self.finished(name)
+
     def finished(self, name: str = "record", timeout_s: float = 120) -> tuple[int, str]:
         """Waits for the recorder's end: exit status, and what it said."""
         status = self.machine.wait_for(
@@ -153,7 +158,7 @@ class Bench:
         self.boards[stream].unplug()
         time.sleep(seconds)
         self.boards[stream].plug()
-        return Fault(began, time.monotonic())
+        return Fault(began, time.monotonic(), outage=True)
 
     def device_names(self) -> list[str]:
         """The kernel's names of the boards today."""
@@ -165,6 +170,8 @@ class Bench:
     def fetch(self) -> Path:
         """Switches off, and copies the session out of the disk."""
         self.machine.power_off()
+        # A file system that met an error was not left clean.
+        replay_journal(self.disk.path)
         target = self.folder / "out"
         shutil.rmtree(target, ignore_errors=True)
         read_folder(self.disk.path, "/session", target)

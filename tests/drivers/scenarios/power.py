@@ -8,7 +8,7 @@ from pathlib import Path
 from devices.boards import KINDS, kind_of
 from judge.episode import HAS_MCAP, dexumi, read
 from judge.stream import PERIOD_S
-from machine.image import read_folder, replay_journal
+from machine.image import read_file, read_folder, replay_journal
 from machine.powercut import apply
 
 from .bench import ENCODERS, INDEX, Bench, Lab, Outcome
@@ -69,6 +69,8 @@ def power_cut(lab: Lab, folder: Path) -> Outcome:
             if number == CUTS:
                 break
             time.sleep(chance.uniform(0.5, 4.0))
+            # What nobody synced must not survive, or this is no power cut.
+            bench.machine.sh("echo lost >/data/unsynced")
             cut_at = bench.machine.cut_power()
         name = f"episode_{number:04}.mcap"
         # Only what was flushed.
@@ -76,6 +78,7 @@ def power_cut(lab: Lab, folder: Path) -> Outcome:
         apply(bench.disk.log, worst, lambda _: False)
         session = recovered(lab, worst, folder / "worst")
         losses["none"] += judge_cut(bench, session / name, cut_at, f"cut {number}, nothing unflushed kept")
+        bench.outcome.expect(not read_file(worst, "/unsynced"), f"cut {number}: what was not synced survived")
         # What the next boot sees.
         cut = apply(bench.disk.log, boot, lambda _: chance.random() < 0.5)
         shutil.copy(boot, bench.disk.path)

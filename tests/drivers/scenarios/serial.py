@@ -56,7 +56,7 @@ def renumbered(lab: Lab, folder: Path) -> Outcome:
     with Bench(lab, folder) as bench:
         bench.prepare()
         before = bench.device_names()
-        bench.record(20)
+        bench.record(300)
         time.sleep(3)
         began = time.monotonic()
         bench.machine.send_signal("record", "STOP")
@@ -68,12 +68,17 @@ def renumbered(lab: Lab, folder: Path) -> Outcome:
             bench.wait_plugged(stream)
         after = bench.device_names()
         bench.machine.send_signal("record", "CONT")
-        fault = [Fault(began, time.monotonic(), unclear=12)]
+        ended = time.monotonic()
         renamed = [earlier != later for earlier, later in zip(before, after)]
         bench.outcome.expect(sum(renamed) == 2, f"not renumbered: {before}, then {after}")
         bench.outcome.notes.append(f"{' '.join(before)} became {' '.join(after)}")
-        bench.finished()
-        bench.judge(bench.fetch() / "episode_0000.mcap", {stream: fault for stream in bench.boards})
+        time.sleep(4)
+        bench.stop()
+        faults = {
+            stream: [Fault(began, ended, unclear=12, outage=stream in (ENCODERS, INDEX))]
+            for stream in bench.boards
+        }
+        bench.judge(bench.fetch() / "episode_0000.mcap", faults)
     return bench.outcome
 
 
@@ -102,7 +107,7 @@ def busy(lab: Lab, folder: Path) -> Outcome:
         bench.machine.sh(
             "awk -v RS='' '/thumb/ || NR == 1' ORS='\\n\\n' /data/rig.toml >/data/other.toml"
         )
-        bench.record(20)
+        bench.record(300)
         refused = bench.machine.run(
             "dexumi record --rig /data/other.toml --out /data/other --seconds 1 --reserve-mb 1"
         )
@@ -126,12 +131,15 @@ def busy(lab: Lab, folder: Path) -> Outcome:
         )
         bench.machine.send_signal("record", "CONT")
         bench.finished("other")
-        fault = Fault(began, time.monotonic(), unclear=12)
-        status, said = bench.finished()
+        ended = time.monotonic()
+        time.sleep(4)
+        status, said = bench.stop()
         bench.outcome.expect(status == 3, f"dexumi record ended with {status}: {said[-300:]}")
-        bench.judge(
-            bench.fetch() / "episode_0000.mcap", {ENCODERS: [fault], THUMB: [fault]}
-        )
+        faults = {
+            ENCODERS: [Fault(began, ended, unclear=12)],
+            THUMB: [Fault(began, ended, unclear=12, outage=True)],
+        }
+        bench.judge(bench.fetch() / "episode_0000.mcap", faults)
     return bench.outcome
 
 
