@@ -298,6 +298,7 @@ fn sync(body: &mut String, result: &EpisodeResult) -> Result<()> {
                 report
                     .map_or("-", |r| match r.timing {
                         TimingMethod::DeviceClock => "device clock",
+                        TimingMethod::KernelStamp => "kernel stamp",
                         TimingMethod::Period => "steady rate",
                         TimingMethod::Arrival => "arrival",
                     })

@@ -7,7 +7,7 @@ use dexumi_capture::emulate::{
     mark,
     truth::{Fate, Truth},
 };
-use dexumi_episode::{Delta, HostTime, SessionTime, StreamKind, align::stamped};
+use dexumi_episode::{Delta, HostTime, SessionTime, StreamKind, align::stamped, schema::Stamp};
 use serde::Serialize;
 
 use crate::{command::Aligned, picture};
@@ -84,6 +84,71 @@ fn limit_s(stream: &str, has_clock: bool) -> f64 {
     }
 }
 
+/// A recorded sample with its counterpart in the truth.
+pub struct Matched {
+    /// Its stamps as recorded.
+    pub stamp: Stamp,
+    /// Its capture time after alignment.
+    pub capture: SessionTime,
+    /// When it was really taken.
+    pub truth: SessionTime,
+}
+
+/// Samples of a stream with their true times, and how many have none. Suspect
+/// ones are left out: a suspect counter names no sample; nothing downstream uses it.
+///
+/// # Errors
+/// The episode cannot be read.
+pub fn matched(aligned: &Aligned, truth: &Truth, stream: &str) -> Result<(Vec<Matched>, u64)> {
+    let episode = &aligned.episode;
+    let anchor = &episode.info.anchor;
+    let session = |t_ns: i64| anchor.to_session(HostTime::from_nanos(t_ns));
+    let mut by_ticks: HashMap<u64, Vec<SessionTime>> = HashMap::new();
+    for sample in truth.samples.iter().filter(|s| s.stream == stream) {
+        if let Some(ticks) = sample.device_ticks {
+            let times = by_ticks.entry(ticks).or_default();
+            times.push(session(sample.t_ns));
+        }
+    }
+    let images = match StreamKind::of(stream) {
+        Some(StreamKind::Camera { .. }) => Some(episode.file.images(stream)?),
+        _ => None,
+    };
+    let stamps = stamped(episode, aligned.calibration.as_ref(), stream)?;
+    let mut matched = Vec::with_capacity(stamps.len());
+    let mut unmatched = 0;
+    for (index, (stamp, capture)) in stamps.into_iter().enumerate() {
+        if stamp.suspect != 0 {
+            continue;
+        }
+        // An image says itself when it was taken; other samples are found by the
+        // counter that they carry.
+        let true_time = match &images {
+            Some(images) => {
+                let image = episode.file.image(images, index)?;
+                let (gray, width, height) = picture::gray(&image.data)?;
+                mark::read(&gray, width as u32, height as u32)
+                    .map(|s| session(truth.header.host_start_ns) + Delta::from_secs_f64(s))
+            }
+            None => stamp.device_ticks.and_then(|ticks| {
+                let candidates = by_ticks.get(&ticks)?.iter().copied();
+                candidates.min_by_key(|&t| (t - capture).abs())
+            }),
+        };
+        match true_time {
+            Some(truth) if (truth - capture).abs() < Delta::from_millis(20_000) => {
+                matched.push(Matched {
+                    stamp,
+                    capture,
+                    truth,
+                });
+            }
+            _ => unmatched += 1,
+        }
+    }
+    Ok((matched, unmatched))
+}
+
 /// Compares an aligned episode with the truth of the rig that it was recorded from.
 ///
 /// # Errors
@@ -92,62 +157,17 @@ pub fn compare(aligned: &Aligned, truth: &Truth) -> Result<TruthReport> {
     let episode = &aligned.episode;
     let anchor = &episode.info.anchor;
     let session = |t_ns: i64| anchor.to_session(HostTime::from_nanos(t_ns));
-    let mut by_ticks: HashMap<(&str, u64), Vec<i64>> = HashMap::new();
-    for sample in &truth.samples {
-        if let Some(ticks) = sample.device_ticks {
-            by_ticks
-                .entry((&sample.stream, ticks))
-                .or_default()
-                .push(sample.t_ns);
-        }
-    }
     let mut sync = BTreeMap::new();
     for device in &episode.rig.device {
         let stream = device.stream.as_str();
-        let stamps = stamped(episode, aligned.calibration.as_ref(), stream)?;
-        let has_clock = stamps
+        let (matched, unmatched) = matched(aligned, truth, stream)?;
+        let has_clock = matched.iter().any(|m| m.stamp.device_time_ns.is_some());
+        let errors = matched
             .iter()
-            .any(|(stamp, _)| stamp.device_time_ns.is_some());
-        let mut errors = Vec::with_capacity(stamps.len());
-        let mut unmatched = 0;
-        let images = if device.camera.is_some() {
-            Some(episode.file.images(stream)?)
-        } else {
-            None
-        };
-        for (index, (stamp, capture)) in stamps.iter().enumerate() {
-            // A suspect counter names no sample; nothing downstream uses it.
-            if stamp.suspect != 0 {
-                continue;
-            }
-            // An image says itself when it was taken; other samples are found
-            // by the counter that they carry.
-            let true_time = match &images {
-                Some(images) => {
-                    let image = episode.file.image(images, index)?;
-                    let (gray, width, height) = picture::gray(&image.data)?;
-                    mark::read(&gray, width as u32, height as u32)
-                        .map(|s| session(truth.header.host_start_ns) + Delta::from_secs_f64(s))
-                }
-                None => stamp.device_ticks.and_then(|ticks| {
-                    let candidates = by_ticks.get(&(stream, ticks))?;
-                    candidates
-                        .iter()
-                        .map(|&t| session(t))
-                        .min_by_key(|&t| (t - *capture).abs())
-                }),
-            };
-            match true_time {
-                Some(time) if (time - *capture).abs() < Delta::from_millis(20_000) => {
-                    errors.push((*capture - time).secs_f64());
-                }
-                _ => unmatched += 1,
-            }
-        }
-        sync.insert(
-            stream.to_owned(),
-            SyncError::of(errors, unmatched, limit_s(stream, has_clock)),
-        );
+            .map(|m| (m.capture - m.truth).secs_f64())
+            .collect();
+        let error = SyncError::of(errors, unmatched, limit_s(stream, has_clock));
+        sync.insert(stream.to_owned(), error);
     }
     let (joint_rms_rad, joint_rms_by_joint_rad) = joint_errors(aligned, truth, session)?;
     Ok(TruthReport {

@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use dexumi_episode::EpisodeError;
+use dexumi_episode::{Device, EpisodeError};
 use thiserror::Error;
 
 /// An error of this crate. Sources are not repeated in `Display`.
@@ -109,4 +109,33 @@ pub enum CaptureError {
         #[source]
         source: std::io::Error,
     },
+}
+
+/// Why a device cannot be had, where it is not known yet for which stream.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Refusal {
+    /// What happened.
+    pub problem: String,
+    /// What to do.
+    pub next: String,
+}
+
+impl Refusal {
+    /// From its two parts.
+    pub fn new(problem: impl Into<String>, next: impl Into<String>) -> Self {
+        Self {
+            problem: problem.into(),
+            next: next.into(),
+        }
+    }
+
+    /// As the error of a device of a rig.
+    pub fn of(self, device: &Device) -> CaptureError {
+        CaptureError::Open {
+            stream: device.stream.clone(),
+            address: device.address.clone(),
+            problem: self.problem,
+            next: self.next,
+        }
+    }
 }

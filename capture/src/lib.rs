@@ -8,13 +8,15 @@
 //!
 //! Times, units and axes are those of [`dexumi_episode`].
 
+pub mod discover;
 pub mod driver;
 pub mod emulate;
 mod error;
+pub mod jpeg;
 mod record;
 
 pub use driver::{DRIVERS, Driver};
-pub use error::CaptureError;
+pub use error::{CaptureError, Refusal};
 pub use record::{
     BrokenSegment, Ended, EpisodePlan, EpisodeReport, Recorder, RecorderOptions, RecorderState,
     Status, StreamStatus,

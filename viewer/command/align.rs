@@ -121,6 +121,7 @@ fn print_table(report: &Report<'_>) {
     for (name, stream) in report.streams {
         let method = match stream.timing {
             dexumi_episode::align::TimingMethod::DeviceClock => "device clock",
+            dexumi_episode::align::TimingMethod::KernelStamp => "kernel stamp",
             dexumi_episode::align::TimingMethod::Period => "steady rate",
             dexumi_episode::align::TimingMethod::Arrival => "arrival",
         };

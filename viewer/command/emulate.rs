@@ -4,7 +4,7 @@ use std::{path::PathBuf, sync::Arc};
 
 use anyhow::{Context, Result};
 use clap::Args;
-use dexumi_capture::emulate::{EmulatedRig, Faults, RigOptions};
+use dexumi_capture::emulate::{EmulatedRig, Faults, PRESETS, Preset, RigOptions};
 use dexumi_episode::write_atomically;
 
 use crate::{
@@ -33,7 +33,8 @@ pub struct Emulate {
     pub truth: Option<PathBuf>,
     #[command(flatten)]
     pub scene: SceneArguments,
-    /// Faults: corrupt=SHARE, drop=SHARE, stall=SHARE, unplug=STREAM@START+DURATION, none.
+    /// Faults: corrupt=SHARE, drop=SHARE, stall=SHARE, batch=MS, reboot=STREAM@TIME,
+    /// unplug=STREAM@START+DURATION, none.
     #[arg(long, value_name = "FAULTS", default_value = Faults::ORDINARY)]
     pub fault: Vec<String>,
     /// Drift of the devices' clocks [ppm].
@@ -42,6 +43,9 @@ pub struct Emulate {
     /// First of the UDP and TCP ports; else free ones.
     #[arg(long)]
     pub base_port: Option<u16>,
+    /// Which rig.
+    #[arg(long, default_value = PRESETS[0].name, value_parser = preset)]
+    pub preset: &'static Preset,
     /// Random numbers start here.
     #[arg(long, default_value_t = 1)]
     pub seed: u64,
@@ -68,6 +72,19 @@ pub struct SceneArguments {
     /// Picture of a camera from a video, NAME=FILE; else a drawn scene.
     #[arg(long, value_name = "NAME=FILE", value_parser = name_and_file)]
     pub video: Vec<(String, PathBuf)>,
+}
+
+fn preset(name: &str) -> Result<&'static Preset, String> {
+    PRESETS
+        .iter()
+        .find(|preset| preset.name == name)
+        .ok_or_else(|| {
+            let known: Vec<_> = PRESETS
+                .iter()
+                .map(|preset| format!("{}: {}", preset.name, preset.help))
+                .collect();
+            format!("expected one of:\n  {}", known.join("\n  "))
+        })
 }
 
 fn name_and_file(text: &str) -> Result<(String, PathBuf), String> {
@@ -127,7 +144,8 @@ pub fn start(options: &Emulate) -> Result<EmulatedRig> {
             seed: options.seed,
             truth: options.truth.clone(),
             base_port: options.base_port,
-            ..RigOptions::default()
+            parts: (options.preset.parts)(),
+            hand: options.preset.hand.to_owned(),
         },
     )
     .context("cannot start the emulated rig")?;

@@ -393,6 +393,7 @@ impl Source for CameraSource {
             0,
             Sample {
                 arrival: meta.arrival,
+                captured: None,
                 device: meta.timestamp_ns.map(DeviceTime::from_nanos),
                 sent: None,
                 // Microseconds, as the header carries them.

@@ -2,12 +2,36 @@
 //! emulator uses. A driver reads, stamps and hands on; nothing else stands
 //! between the read and the stamp.
 
+pub mod axes;
+mod background;
+pub mod board;
+pub mod bridge;
+mod child;
+mod depth;
+mod encoder;
+pub mod encoder_scan;
 pub mod gate;
+pub mod inspire_encoders;
+pub mod inspire_fsr;
+mod intrinsics;
+mod lines;
 pub mod mjpeg_http;
 pub mod natnet;
+mod options;
+mod order;
+pub mod packets;
+pub mod pixels;
+pub mod record3d;
 mod serial;
+pub mod survive;
+#[cfg(target_os = "linux")]
+pub mod v4l2;
+pub mod udp;
 pub mod xhand_encoders;
 pub mod xhand_force;
+
+#[cfg(test)]
+pub(crate) use depth::unpack as unpack_depth;
 
 use bytes::Bytes;
 use dexumi_episode::{ClockModel, Device, DeviceTime, HostTime};
@@ -44,8 +68,19 @@ pub struct Driver {
 pub const DRIVERS: &[Driver] = &[
     xhand_encoders::DRIVER,
     xhand_force::DRIVER,
+    inspire_encoders::DRIVER,
+    inspire_fsr::DRIVER,
+    board::DRIVER,
     natnet::DRIVER,
     mjpeg_http::DRIVER,
+    #[cfg(target_os = "linux")]
+    v4l2::DRIVER,
+    survive::DRIVER,
+    bridge::DRIVER,
+    record3d::DRIVER,
+    udp::JSON,
+    udp::OSC,
+    udp::HTS,
 ];
 
 /// An open connection.
@@ -144,6 +179,9 @@ pub enum Item {
 pub struct Sample {
     /// CLOCK_MONOTONIC at the read that completed it.
     pub arrival: HostTime,
+    /// On the host's clock all the same, but before the arrival: where the kernel
+    /// stamps a sample itself. It needs no fit and goes before `device`.
+    pub captured: Option<HostTime>,
     /// On the device's clock, unwrapped.
     pub device: Option<DeviceTime>,
     /// Stamp that dates the *sending*, where it differs from `device`: the clock

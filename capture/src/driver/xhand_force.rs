@@ -1,26 +1,26 @@
 //! DexUMI's XHand fingertip force board: 8-byte packets at 921600 baud.
 //!
 //! `55 AA`, i8 x, i8 y, u8 z, u16 little-endian millisecond counter, u8 sum of
-//! the five bytes between. Unitless counts. The sum lets 1 in 256 random packets
-//! pass, so the counter is held against its neighbours; a force may jump for one
-//! sample (a tap), so that its jump counts only together with the counter's.
-//! (real-stanford/DexUMI, `dexumi/encoder`.)
+//! the bytes between. Unitless counts. The sum lets 1 in 256 random packets pass,
+//! so the counter is held against its neighbours; a force may jump for one sample
+//! (a tap), so that its jump counts only together with the counter's.
+//!
+//! Comments in the original reader tell of a packet of 728 bytes that has three
+//! blocks of 120 u16 between force and counter: 10 × 12 taxels in x, y and z, in
+//! hundredths. No firmware is known that sends it; option `taxels = true` expects
+//! it. (real-stanford/DexUMI, `dexumi/encoder/xhand_tactile.py`.)
 
-use dexumi_episode::{ClockModel, Device, HostTime, StreamKind, TickUnwrapper, schema::suspect};
+use dexumi_episode::{StreamKind, schema::suspect};
 
 use super::{
-    Data, Driver, Output, Sample, Source,
-    gate::{Lookahead, circle_u16, contradiction},
-    min_delay_ns,
-    serial::{self, Found, Framer, PacketSearch},
-    xhand_encoders::skipped,
+    Data, Driver,
+    encoder_scan::millisecond_clock,
+    gate::{circle_u16, contradiction},
+    packets::{self, Packet},
+    serial::{Settings, switch},
 };
-use crate::error::CaptureError;
-
-/// Length of a packet.
-pub const PACKET_BYTES: usize = 8;
-const HEADER: [u8; 2] = [0x55, 0xAA];
-const TICK_NS: i64 = 1_000_000;
+/// Taxels of the long packet.
+pub const TAXELS: usize = 3 * 120;
 /// A counter that is off its neighbours' line by more is suspect [ms]; one lost
 /// packet makes 10.
 const MAX_OFF_TICKS: f64 = 16.0;
@@ -36,150 +36,102 @@ pub const DRIVER: Driver = Driver {
     help: "DexUMI XHand fingertip: 3-axis force on a serial port",
     feeds: "/exo/<left|right>/force/<finger>",
     can_feed: |topic| matches!(StreamKind::of(topic), Some(StreamKind::Force { .. })),
-    clock: |device| {
-        Some(ClockModel {
-            tick_ns: TICK_NS,
-            min_delay_ns: min_delay_ns(device),
-        })
-    },
+    clock: millisecond_clock,
     metadata: |_| vec![("unit", "counts".to_owned())],
     shares: false,
     counts_missing: false,
     keeps_packets: false,
-    open,
+    open: |devices| {
+        let settings = Settings::of(devices, &["taxels"])?;
+        match switch(devices, "taxels")? {
+            Some(true) => packets::open::<Reading<TAXELS>>(devices, settings, vec![0]),
+            _ => packets::open::<Reading<0>>(devices, settings, vec![0]),
+        }
+    },
 };
 
-fn open(devices: &[Device]) -> Result<Box<dyn Source>, CaptureError> {
-    serial::open(&devices[0], ForceFramer::default())
+/// What a fingertip felt, with so many taxels.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Reading<const COUNT: usize = 0> {
+    /// Force along the sensor's x and y: −128 to 127.
+    pub xy: [i8; 2],
+    /// Force along its z: 0 to 255.
+    pub z: u8,
+    /// Single cells: all x, all y, all z; rows of 12.
+    pub taxels: [u16; COUNT],
+    /// The board's millisecond counter.
+    pub ticks: u16,
 }
 
-/// A packet of these counts and counter.
-pub fn encode(x: i8, y: i8, z: u8, ticks: u16) -> [u8; PACKET_BYTES] {
-    let [low, high] = ticks.to_le_bytes();
-    let body = [x as u8, y as u8, z, low, high];
-    let sum = body.iter().fold(0_u8, |sum, &byte| sum.wrapping_add(byte));
-    [
-        HEADER[0], HEADER[1], body[0], body[1], body[2], body[3], body[4], sum,
-    ]
+impl<const COUNT: usize> Reading<COUNT> {
+    /// x, y, z [counts].
+    pub fn counts(&self) -> [i32; 3] {
+        [self.xy[0].into(), self.xy[1].into(), self.z.into()]
+    }
 }
 
-/// Counts and counter of a packet, or `None` where header, length or sum is wrong.
-pub fn decode(packet: &[u8]) -> Option<([i32; 3], u16)> {
-    let &[0x55, 0xAA, x, y, z, low, high, sum] = packet else {
-        return None;
-    };
-    let computed = [x, y, z, low, high]
+fn sum(bytes: &[u8]) -> u8 {
+    bytes
         .iter()
-        .fold(0_u8, |sum, &byte| sum.wrapping_add(byte));
-    (computed == sum).then(|| {
-        (
-            [i32::from(x as i8), i32::from(y as i8), i32::from(z)],
-            u16::from_le_bytes([low, high]),
-        )
-    })
+        .fold(0, |sum: u8, &byte| sum.wrapping_add(byte))
 }
 
-#[derive(Debug, Clone)]
-struct Reading {
-    counts: [i32; 3],
-    ticks: u16,
-    arrival: HostTime,
-}
+impl<const COUNT: usize> Packet for Reading<COUNT> {
+    const HEADER: &'static [u8] = &[0x55, 0xAA];
+    const BYTES: usize = 8 + 2 * COUNT;
 
-/// Bytes to samples.
-#[derive(Debug)]
-pub struct ForceFramer {
-    search: PacketSearch,
-    lookahead: Lookahead<Reading>,
-    clock: TickUnwrapper,
-    sequence: u64,
-}
-
-impl Default for ForceFramer {
-    fn default() -> Self {
-        Self {
-            search: PacketSearch::new(&HEADER, PACKET_BYTES),
-            lookahead: Lookahead::default(),
-            clock: TickUnwrapper::new(16, TICK_NS),
-            sequence: 0,
+    fn decode(bytes: &[u8]) -> Option<Self> {
+        let (&check, body) = bytes.strip_prefix(Self::HEADER)?.split_last()?;
+        if bytes.len() != Self::BYTES || sum(body) != check {
+            return None;
         }
+        let word = |at: usize| u16::from_le_bytes([body[at], body[at + 1]]);
+        Some(Self {
+            xy: [body[0] as i8, body[1] as i8],
+            z: body[2],
+            taxels: std::array::from_fn(|taxel| word(3 + 2 * taxel)),
+            ticks: word(3 + 2 * COUNT),
+        })
     }
-}
 
-fn judge(window: [Option<&Reading>; 5]) -> u32 {
-    let ticks: [_; 5] = std::array::from_fn(|i| window[i].map(|r| (i as f64, f64::from(r.ticks))));
-    let off_ticks = contradiction(ticks, circle_u16).unwrap_or(0.0);
-    let force_jumps = (0..3).any(|axis| {
-        let values: [_; 5] =
-            std::array::from_fn(|i| window[i].map(|r| (i as f64, f64::from(r.counts[axis]))));
-        contradiction(values, |a, b| a - b).is_some_and(|off| off > MAX_OFF_COUNTS)
-    });
-    let mut bits = 0;
-    if off_ticks > MAX_OFF_TICKS {
-        bits |= suspect::TICKS;
-    }
-    if force_jumps && off_ticks > ODD_TICKS {
-        bits |= suspect::TICKS | suspect::FORCE;
-    }
-    bits
-}
-
-impl ForceFramer {
-    fn release(&mut self, flush: bool, out: &mut Output) {
-        while let Some((reading, bits)) = self.lookahead.judge(flush, judge) {
-            let ticks = u64::from(reading.ticks);
-            let device = if bits & suspect::TICKS == 0 {
-                self.clock.unwrap(ticks, reading.arrival)
-            } else {
-                self.clock.unwrap_untrusted(ticks, reading.arrival)
-            };
-            out.sample(
-                0,
-                Sample {
-                    arrival: reading.arrival,
-                    device: Some(device),
-                    sent: None,
-                    ticks: Some(ticks),
-                    sequence: self.sequence,
-                    suspect: bits,
-                    data: Data::Force {
-                        counts: reading.counts,
-                        taxels: Vec::new(),
-                    },
-                    raw: None,
-                },
-            );
-            self.sequence += 1;
+    fn encode(&self) -> Vec<u8> {
+        let mut packet = Self::HEADER.to_vec();
+        packet.extend([self.xy[0] as u8, self.xy[1] as u8, self.z]);
+        for taxel in self.taxels {
+            packet.extend(taxel.to_le_bytes());
         }
-    }
-}
-
-impl Framer for ForceFramer {
-    fn push(&mut self, bytes: &[u8], arrival: HostTime, out: &mut Output) {
-        let lookahead = &mut self.lookahead;
-        self.search.push(
-            bytes,
-            |packet| decode(packet).is_some(),
-            |found| match found {
-                Found::Packet(packet) => {
-                    let (counts, ticks) = decode(&packet).expect("it has passed the check");
-                    lookahead.push(Reading {
-                        counts,
-                        ticks,
-                        arrival,
-                    });
-                }
-                Found::Skipped { .. } => skipped(&found, arrival, out),
-            },
-        );
-        self.release(false, out);
+        packet.extend(self.ticks.to_le_bytes());
+        packet.push(sum(&packet[2..]));
+        packet
     }
 
-    fn idle(&mut self, now: HostTime, out: &mut Output) {
-        self.release(true, out);
-        self.lookahead.clear();
-        if let Some(found) = self.search.flush() {
-            skipped(&found, now, out);
+    fn ticks(&self) -> u64 {
+        self.ticks.into()
+    }
+
+    fn judge(window: [Option<&Self>; 5], _: usize) -> u32 {
+        let ticks: [_; 5] =
+            std::array::from_fn(|i| window[i].map(|r| (i as f64, f64::from(r.ticks))));
+        let off_ticks = contradiction(ticks, circle_u16).unwrap_or(0.0);
+        let force_jumps = (0..3).any(|axis| {
+            let values: [_; 5] =
+                std::array::from_fn(|i| window[i].map(|r| (i as f64, f64::from(r.counts()[axis]))));
+            contradiction(values, |a, b| a - b).is_some_and(|off| off > MAX_OFF_COUNTS)
+        });
+        let mut bits = 0;
+        if off_ticks > MAX_OFF_TICKS {
+            bits |= suspect::TICKS;
+        }
+        if force_jumps && off_ticks > ODD_TICKS {
+            bits |= suspect::TICKS | suspect::FORCE;
+        }
+        bits
+    }
+
+    fn data(&self, _: usize) -> Data {
+        Data::Force {
+            counts: self.counts(),
+            taxels: self.taxels.to_vec(),
         }
     }
 }
@@ -189,33 +141,49 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::driver::Item;
+    use crate::driver::packets::testing::{assert_all_accounted_for, items, samples};
+
+    fn reading(x: i8, y: i8, z: u8, ticks: u16) -> Reading {
+        Reading {
+            xy: [x, y],
+            z,
+            taxels: [],
+            ticks,
+        }
+    }
 
     #[test]
     fn the_golden_packet_decodes() {
         let packet = [0x55, 0xAA, 0x01, 0xFE, 0x0A, 0x34, 0x12, 0x4F];
-        assert_eq!(decode(&packet), Some(([1, -2, 10], 0x1234)));
-        assert_eq!(encode(1, -2, 10, 0x1234), packet);
+        let expected = reading(1, -2, 10, 0x1234);
+        assert_eq!(Reading::<0>::decode(&packet), Some(expected.clone()));
+        assert_eq!(expected.encode(), packet);
+        assert_eq!(expected.counts(), [1, -2, 10]);
+    }
+
+    #[test]
+    fn the_long_packet_has_the_taxels_between_force_and_counter() {
+        let mut packet = vec![0x55, 0xAA, 0x01, 0xFE, 0x0A];
+        packet.extend((0..TAXELS as u16).flat_map(u16::to_le_bytes));
+        packet.extend([0x34, 0x12]);
+        packet.push(sum(&packet[2..]));
+        assert_eq!((packet.len(), Reading::<TAXELS>::BYTES), (728, 728));
+        let decoded = Reading::<TAXELS>::decode(&packet).expect("valid");
+        assert_eq!((decoded.counts(), decoded.ticks), ([1, -2, 10], 0x1234));
+        assert_eq!((decoded.taxels[0], decoded.taxels[359]), (0, 359));
+        let samples = samples(&items::<Reading<TAXELS>>(&[packet], 1, &[0]), 0);
+        assert!(matches!(&samples[0].data, Data::Force { taxels, .. } if taxels.len() == TAXELS));
     }
 
     fn suspects(readings: &[(u8, u16)]) -> Vec<usize> {
-        let mut framer = ForceFramer::default();
-        let mut out = Output::default();
-        for (index, &(z, ticks)) in readings.iter().enumerate() {
-            framer.push(
-                &encode(0, 0, z, ticks),
-                HostTime::from_nanos(index as i64 * 10_000_000),
-                &mut out,
-            );
-        }
-        framer.idle(HostTime::from_nanos(1 << 40), &mut out);
-        let samples = out.items.iter().filter_map(|(_, item)| match item {
-            Item::Sample(sample) => Some(sample.suspect != 0),
-            _ => None,
-        });
-        samples
+        let packets: Vec<_> = readings
+            .iter()
+            .map(|&(z, ticks)| reading(0, 0, z, ticks).encode())
+            .collect();
+        samples(&items::<Reading>(&packets, 10_000_000, &[0]), 0)
+            .iter()
             .enumerate()
-            .filter(|(_, suspect)| *suspect)
+            .filter(|(_, sample)| sample.suspect != 0)
             .map(|(index, _)| index)
             .collect()
     }
@@ -232,24 +200,28 @@ mod tests {
 
     proptest! {
         #[test]
-        fn what_is_encoded_decodes(x: i8, y: i8, z: u8, ticks: u16) {
-            let got = decode(&encode(x, y, z, ticks));
-            prop_assert_eq!(got, Some(([i32::from(x), i32::from(y), i32::from(z)], ticks)));
+        fn what_is_encoded_decodes(x: i8, y: i8, z: u8, ticks: u16, taxel: u16) {
+            let short = reading(x, y, z, ticks);
+            prop_assert_eq!(Reading::decode(&short.encode()), Some(short));
+            let long = Reading { xy: [x, y], z, taxels: [taxel; TAXELS], ticks };
+            prop_assert_eq!(Reading::decode(&long.encode()), Some(long));
         }
 
         #[test]
         fn one_flipped_bit_never_passes(x: i8, y: i8, z: u8, ticks: u16, bit in 0_usize..64) {
-            let mut packet = encode(x, y, z, ticks);
+            let mut packet = reading(x, y, z, ticks).encode();
             packet[bit / 8] ^= 1 << (bit % 8);
-            prop_assert_eq!(decode(&packet), None);
+            prop_assert_eq!(Reading::<0>::decode(&packet), None);
         }
 
         #[test]
-        fn garbage_never_panics(bytes in proptest::collection::vec(any::<u8>(), 0..300)) {
-            let mut out = Output::default();
-            let mut framer = ForceFramer::default();
-            framer.push(&bytes, HostTime::from_nanos(0), &mut out);
-            framer.idle(HostTime::from_nanos(1), &mut out);
+        fn garbage_never_panics_and_is_all_accounted_for(
+            bytes in proptest::collection::vec(prop_oneof![Just(0x55_u8), Just(0xAA), any::<u8>()], 0..1500),
+            cut in 1_usize..900,
+        ) {
+            assert_all_accounted_for::<Reading<0>>(&bytes, cut);
+            assert_all_accounted_for::<Reading<TAXELS>>(&bytes, cut);
+            items::<Reading<TAXELS>>(&[bytes], 1, &[0]);
         }
     }
 }

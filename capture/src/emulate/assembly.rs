@@ -5,9 +5,9 @@ use std::{path::PathBuf, sync::Arc, thread::JoinHandle};
 use dexumi_episode::{FINGERS, Rig};
 
 use super::{
-    EmulateError, ExoMap, RigOptions, camera,
+    EmulateError, ExoMap, RigOptions, bridge, camera,
     device::{Device, Shared},
-    exo, natnet,
+    exo, natnet, record3d, survive, udp,
 };
 
 /// One emulated device: the driver that is to be spoken to, and the streams that
@@ -45,6 +45,7 @@ impl Part {
 }
 
 /// A rig by name.
+#[derive(Debug)]
 pub struct Preset {
     /// Name.
     pub name: &'static str,
@@ -57,12 +58,22 @@ pub struct Preset {
 }
 
 /// All emulated rigs; the first is the usual one.
-pub const PRESETS: &[Preset] = &[Preset {
-    name: "dexumi-xhand",
-    help: "DexUMI, right XHand: encoders, three fingertips, a tracked wrist, wrist and head camera",
-    hand: "xhand_right",
-    parts: dexumi_xhand,
-}];
+pub const PRESETS: &[Preset] = &[
+    Preset {
+        name: "dexumi-xhand",
+        help: "DexUMI, right XHand: encoders, three fingertips, a tracked wrist, wrist and head \
+               camera",
+        hand: "xhand_right",
+        parts: dexumi_xhand,
+    },
+    Preset {
+        name: "dexumi-inspire",
+        help: "DexUMI, right Inspire hand: encoders, two fingertips, a tracked wrist, wrist and \
+               head camera",
+        hand: "inspire_right",
+        parts: dexumi_inspire,
+    },
+];
 
 fn dexumi_xhand() -> Vec<Part> {
     let force = |finger: usize, drift| {
@@ -74,6 +85,17 @@ fn dexumi_xhand() -> Vec<Part> {
         force(0, -0.8),
         force(1, 0.6),
         force(2, -0.4),
+        Part::new("natnet", &["/tracker/wrist/pose"], -1.0),
+        Part::new("mjpeg_http", &["/camera/wrist/image"], -0.7),
+        Part::new("mjpeg_http", &["/camera/head/image"], 0.9).variant(camera::STAMPED),
+    ]
+}
+
+fn dexumi_inspire() -> Vec<Part> {
+    let forces = ["/exo/right/force/thumb", "/exo/right/force/index"];
+    vec![
+        Part::new("dexumi_inspire_encoders", &["/exo/right/encoders"], 1.0),
+        Part::new("dexumi_inspire_fsr", &forces, -0.8),
         Part::new("natnet", &["/tracker/wrist/pose"], -1.0),
         Part::new("mjpeg_http", &["/camera/wrist/image"], -0.7),
         Part::new("mjpeg_http", &["/camera/head/image"], 0.9).variant(camera::STAMPED),
@@ -92,8 +114,16 @@ pub(super) struct Emulator {
 pub(super) const EMULATORS: &[Emulator] = &[
     exo::XHAND_ENCODERS,
     exo::XHAND_FORCE,
+    exo::INSPIRE_ENCODERS,
+    exo::INSPIRE_FSR,
     natnet::EMULATOR,
     camera::EMULATOR,
+    survive::EMULATOR,
+    bridge::EMULATOR,
+    record3d::EMULATOR,
+    udp::JSON,
+    udp::OSC,
+    udp::HTS,
 ];
 
 /// A rig while it is being put together.

@@ -77,6 +77,16 @@ impl Shared {
         failure.get_or_insert_with(|| format!("`{stream}`: {problem}"));
     }
 
+    /// When the clock of a stream starts anew [ns]; never for most.
+    fn reboot_ns(&self, stream: &str) -> i64 {
+        let reboots = self.faults.reboot.iter();
+        reboots
+            .filter(|reboot| stream.contains(&reboot.stream))
+            .map(|reboot| self.start_ns + (reboot.at_s * 1e9) as i64)
+            .min()
+            .unwrap_or(i64::MAX)
+    }
+
     /// End of the unplugging of a stream that a moment falls into [ns].
     pub fn unplugged(&self, stream: &str, t_ns: i64) -> Option<i64> {
         let t_s = self.scene_s(t_ns);
@@ -105,13 +115,20 @@ pub(super) struct DeviceClock {
     pub shown_ns: i64,
     /// How much faster than the host it is [ppm].
     pub drift_ppm: f64,
+    /// CLOCK_MONOTONIC when it starts again from zero [ns].
+    pub reboot_ns: i64,
 }
 
 impl DeviceClock {
     /// What it shows at a moment of CLOCK_MONOTONIC [ns].
     pub fn at(&self, t_ns: i64) -> i64 {
-        let elapsed = t_ns - self.since_ns;
-        self.shown_ns + elapsed + (elapsed as f64 * self.drift_ppm * 1e-6).floor() as i64
+        let (since_ns, shown_ns) = if t_ns >= self.reboot_ns {
+            (self.reboot_ns, 0)
+        } else {
+            (self.since_ns, self.shown_ns)
+        };
+        let elapsed = t_ns - since_ns;
+        shown_ns + elapsed + (elapsed as f64 * self.drift_ppm * 1e-6).floor() as i64
     }
 
     /// Host seconds of so many device seconds.
@@ -143,6 +160,7 @@ impl Device {
                 since_ns: shared.start_ns,
                 shown_ns,
                 drift_ppm,
+                reboot_ns: shared.reboot_ns(stream),
             },
             random,
             sequence: 0,
@@ -157,6 +175,11 @@ impl Device {
     /// When bytes that are ready at a moment leave the link, behind what is
     /// already on it [ns].
     pub fn due(&mut self, ready_ns: i64) -> i64 {
+        let batch_ns = (self.shared.faults.batch_s * 1e9) as i64;
+        let ready_ns = match batch_ns {
+            0 => ready_ns,
+            _ => ready_ns + (batch_ns - ready_ns.rem_euclid(batch_ns)) % batch_ns,
+        };
         self.link_free_ns = self.link_free_ns.max(ready_ns);
         self.link_free_ns
     }
@@ -191,6 +214,7 @@ impl Device {
 
     /// A clock that starts anew, as after a power cut.
     pub fn reboot(&mut self, t_ns: i64) {
+        self.clock.reboot_ns = i64::MAX;
         self.clock.since_ns = t_ns;
         self.clock.shown_ns = (self.random.between(0.0, 3600.0) * 1e9) as i64;
         self.link_free_ns = i64::MIN;

@@ -1,215 +1,81 @@
-//! The exoskeleton's boards: encoders and fingertip forces, each free-running
-//! on its own clock and on a serial port of its own.
+//! The exoskeletons' boards: encoders and fingertip forces.
 
 use std::f64::consts::TAU;
 
-use dexumi_episode::{Device as Entry, FINGERS, HostTime, StreamKind};
+use dexumi_episode::Device as Entry;
 
 use super::{
-    EmulateError,
-    assembly::{Assembly, Emulator, Part, system},
+    assembly::Emulator,
+    board::{self, Board, Measured, finger_of},
     device::Device,
     exo_map::ExoMap,
-    faults::{self, Damage},
-    pty::{Pty, Written},
-    rig,
-    truth::{Damaged, Fate, Sample},
 };
-use crate::driver::{xhand_encoders, xhand_force};
+use crate::driver::{
+    encoder_scan::Scan,
+    inspire_encoders, inspire_fsr, xhand_encoders,
+    xhand_force::{self, TAXELS},
+};
 
-const BAUD: f64 = 921_600.0;
 /// 3.3 V on an ADC that counts 0x7FFFFF at 5 V.
 const REFERENCE_COUNTS: f64 = 3.3 / 5.0 * 8_388_607.0;
 /// Noise of an encoder channel, standard deviation [deg].
 const NOISE_DEG: f64 = 0.05;
+/// Noise of a force, standard deviation [counts].
+const NOISE_COUNTS: f64 = 0.4;
 
 /// The encoder board of an XHand exoskeleton.
 pub(super) const XHAND_ENCODERS: Emulator = Emulator {
-    driver: "dexumi_xhand_encoders",
+    driver: xhand_encoders::DRIVER.name,
     start: |assembly, part| {
         let map = assembly.exo_map.clone();
-        start(assembly, part, Encoders { map })
+        let joints = (0..12).collect();
+        let board = Encoders::<{ xhand_encoders::CHANNELS }> { joints, map };
+        board::start(assembly, part, board, |_, entry| entry)
     },
 };
 
-/// The force board of one of its fingertips.
-pub(super) const XHAND_FORCE: Emulator = Emulator {
-    driver: "dexumi_xhand_force",
+/// The encoder board of an Inspire exoskeleton.
+pub(super) const INSPIRE_ENCODERS: Emulator = Emulator {
+    driver: inspire_encoders::DRIVER.name,
     start: |assembly, part| {
-        let finger = match StreamKind::of(&part.streams[0]) {
-            Some(StreamKind::Force { finger, .. }) => FINGERS.iter().position(|&f| f == finger),
-            _ => None,
-        };
-        start(
-            assembly,
-            part,
-            Force {
-                finger: finger.unwrap_or(0),
-            },
-        )
+        let map = assembly.exo_map.clone();
+        let joints = ExoMap::INSPIRE_JOINTS.to_vec();
+        let board = Encoders::<{ inspire_encoders::CHANNELS }> { joints, map };
+        board::start(assembly, part, board, |_, entry| entry)
     },
 };
 
-/// A board on a pseudo-terminal of its own.
-pub(super) fn start<B: Board + Send + 'static>(
-    assembly: &mut Assembly<'_>,
-    part: &Part,
-    board: B,
-) -> Result<(), EmulateError> {
-    let stream = &part.streams[0];
-    let link = assembly.path(stream);
-    let pty =
-        Pty::create(&link).map_err(system(format!("make a pseudo-terminal for `{stream}`")))?;
-    let source = format!("{} bytes of 10 bits at 921600 baud", B::PACKET_BYTES);
-    // In whole microseconds, for the reader of the file.
-    let min_delay_s = (wire_s(B::PACKET_BYTES) * 1e6).round() / 1e6;
-    let address = link.to_string_lossy();
-    for stream in &part.streams {
-        assembly.rig.device.push(Entry {
-            baud: Some(BAUD as u32),
-            ..rig::entry(part, stream, &address, min_delay_s, &source)
-        });
-    }
-    let device = assembly.device(part, stream);
-    let period_s = part.rate_hz.map_or(B::PERIOD_S, |rate_hz| 1.0 / rate_hz);
-    assembly.spawn("emulate board", move || run(device, pty, board, period_s))
-}
-
-/// Time of so many bytes on the wire, 10 bits each [s].
-pub(super) fn wire_s(bytes: usize) -> f64 {
-    bytes as f64 * 10.0 / BAUD
-}
-
-/// A board that sends packets of one length.
-pub(super) trait Board {
-    const PACKET_BYTES: usize;
-    const HEADER_BYTES: usize;
-    /// From one sample to the next, at least [s].
-    const PERIOD_S: f64;
-    /// And up to so much more [s].
-    const JITTER_S: f64;
-
-    /// What is there to measure when the counter is read at `t_ns`, and the
-    /// packet that the board makes of it.
-    fn measure(&mut self, device: &mut Device, t_ns: i64) -> (Sample, Vec<u8>);
-
-    /// Whether header, length, checksum and sign extension are right.
-    fn passes(bytes: &[u8]) -> bool;
-
-    /// Change from one packet to another, both passing: degrees, counts, ms.
-    fn change(from: &[u8], to: &[u8]) -> (f64, f64, f64);
-}
-
-/// Runs a board until it is time to stop.
-fn run<B: Board>(mut device: Device, mut pty: Pty, mut board: B, period_s: f64) {
-    let shared = device.shared.clone();
-    let stream = device.stream.clone();
-    let mut t_ns = shared.start_ns + (device.random.between(0.0, period_s) * 1e9) as i64;
-    loop {
-        while let Some(end_ns) = shared.unplugged(&stream, t_ns) {
-            if !shared.sleep_until(t_ns) {
-                return;
-            }
-            pty.unplug();
-            shared.truth.event(&stream, "unplug", 1);
-            if !shared.sleep_until(end_ns) {
-                return;
-            }
-            if let Err(error) = pty.plug() {
-                return shared.fail(&stream, format!("no new pseudo-terminal: {error}"));
-            }
-            shared.truth.event(&stream, "plug", 1);
-            // The port powers the board.
-            device.reboot(end_ns);
-            t_ns = end_ns;
-        }
-        let (mut sample, packet) = board.measure(&mut device, t_ns);
-        let draw = device.draw();
-        if draw.drop {
-            if !shared.sleep_until(t_ns) {
-                return;
-            }
-            device.conclude(sample, Fate::Dropped);
-        } else {
-            let due_ns = device.due(t_ns + (wire_s(B::PACKET_BYTES) * 1e9) as i64 + draw.stall_ns);
-            let (bytes, damaged) = match draw.corrupt {
-                true => {
-                    let (bytes, damaged) = damage::<B>(&packet, &mut device);
-                    (bytes, Some(damaged))
-                }
-                false => (packet, None),
+/// The force board of a fingertip of an XHand exoskeleton; variant `taxels` sends
+/// the long packet.
+pub(super) const XHAND_FORCE: Emulator = Emulator {
+    driver: xhand_force::DRIVER.name,
+    start: |assembly, part| {
+        let finger = finger_of(&part.streams[0]);
+        if part.variant == "taxels" {
+            let with_taxels = |_, mut entry: Entry| {
+                entry.options.insert("taxels".to_owned(), true.into());
+                entry
             };
-            if !shared.sleep_until(due_ns) {
-                return;
-            }
-            let late_us = (HostTime::now().nanos() - due_ns) as f64 * 1e-3;
-            let fate = match pty.write(&bytes) {
-                Ok(Written::Whole) if damaged.is_some() => Fate::Corrupt,
-                Ok(Written::Whole) => Fate::Sent,
-                Ok(Written::Overrun | Written::Nobody) => Fate::Unsent,
-                Ok(Written::ReaderLeft) => {
-                    shared.truth.event(&stream, "reader_left", 1);
-                    Fate::Unsent
-                }
-                Err(error) => return shared.fail(&stream, format!("cannot write: {error}")),
-            };
-            if fate != Fate::Unsent {
-                sample.damage = damaged;
-                sample.late_us = Some(late_us);
-            }
-            device.conclude(sample, fate);
+            return board::start(assembly, part, Force::<TAXELS> { finger }, with_taxels);
         }
-        let step_s = period_s + device.random.between(0.0, B::JITTER_S);
-        t_ns += (device.clock.host_s(step_s) * 1e9) as i64;
-    }
-}
+        board::start(assembly, part, Force::<0> { finger }, |_, entry| entry)
+    },
+};
 
-/// Damages a packet, and finds out what a reader can know of it by doing to the
-/// bytes what a reader does: the first stretch that passes is the packet.
-fn damage<B: Board>(packet: &[u8], device: &mut Device) -> (Vec<u8>, Damaged) {
-    loop {
-        let (bytes, kind) = faults::damage(packet, &mut device.random);
-        if let Some(damaged) = judge::<B>(packet, &bytes, kind) {
-            return (bytes, damaged);
-        }
-    }
-}
-
-/// `None` where a packet would pass that takes the start of the following one,
-/// whose fate is not to be decided here.
-fn judge<B: Board>(packet: &[u8], bytes: &[u8], kind: Damage) -> Option<Damaged> {
-    let line = [bytes, &packet[..B::HEADER_BYTES]].concat();
-    let found = line
-        .windows(B::PACKET_BYTES)
-        .enumerate()
-        .find(|(_, window)| B::passes(window));
-    let nothing = Damaged {
-        kind,
-        exposable: true,
-        intact: false,
-        jump_deg: 0.0,
-        jump_counts: 0.0,
-        jump_ms: 0.0,
-    };
-    match found {
-        None => Some(nothing),
-        Some((at, _)) if at + B::PACKET_BYTES > bytes.len() => None,
-        Some((_, window)) if window == packet => Some(Damaged {
-            intact: true,
-            ..nothing
-        }),
-        Some((_, window)) => {
-            let (jump_deg, jump_counts, jump_ms) = B::change(packet, window);
-            Some(Damaged {
-                exposable: false,
-                jump_deg,
-                jump_counts,
-                jump_ms,
-                ..nothing
-            })
-        }
-    }
-}
+/// The force board of an Inspire exoskeleton.
+pub(super) const INSPIRE_FSR: Emulator = Emulator {
+    driver: inspire_fsr::DRIVER.name,
+    start: |assembly, part| {
+        let fingers = part.streams.iter().map(|stream| finger_of(stream));
+        let board = Resistors {
+            fingers: fingers.collect(),
+        };
+        board::start(assembly, part, board, |index, entry| Entry {
+            source: Some(index.to_string()),
+            ..entry
+        })
+    },
+};
 
 fn tick_change_ms(from: u16, to: u16) -> f64 {
     f64::from(to.wrapping_sub(from) as i16)
@@ -220,58 +86,53 @@ fn milliseconds(device: &Device, t_ns: i64) -> u16 {
     (device.clock.at(t_ns) / 1_000_000) as u16
 }
 
-/// The encoder board.
-pub(super) struct Encoders {
-    pub map: ExoMap,
+/// An encoder board.
+struct Encoders<const CHANNELS: usize> {
+    /// Which joints of the scene its channels measure.
+    joints: Vec<usize>,
+    map: ExoMap,
 }
 
-impl Board for Encoders {
-    const PACKET_BYTES: usize = xhand_encoders::PACKET_BYTES;
-    const HEADER_BYTES: usize = 4;
-    const PERIOD_S: f64 = xhand_encoders::SCAN_S;
+impl<const CHANNELS: usize> Board for Encoders<CHANNELS> {
+    type Packet = Scan<CHANNELS>;
+    const PERIOD_S: f64 = Scan::<CHANNELS>::DURATION_S;
     const JITTER_S: f64 = 0.1e-3;
 
-    fn measure(&mut self, device: &mut Device, t_ns: i64) -> (Sample, Vec<u8>) {
+    fn measure(&mut self, device: &mut Device, t_ns: i64) -> (Vec<Measured>, Scan<CHANNELS>) {
+        let joints = Scan::<CHANNELS>::JOINTS;
         let tick_s = device.shared.scene_s(t_ns);
         // The supply sags and recovers slowly; the sensors follow it.
         let supply = REFERENCE_COUNTS * (1.0 + 1e-3 * (TAU * tick_s / 60.0).sin());
-        let offsets_s = xhand_encoders::scan_offsets_s();
-        let mut angles_rad = Vec::with_capacity(12);
-        let words: [i32; 14] = std::array::from_fn(|channel| {
+        let offsets_s = Scan::<CHANNELS>::offsets_s();
+        let mut values = Vec::with_capacity(joints);
+        let words: [i32; CHANNELS] = std::array::from_fn(|channel| {
             let noise = device.random.normal();
-            let counts = match channel {
-                12 => supply + 15.0 * noise,
-                13 => 120.0 * noise,
-                _ => {
-                    let at_s = tick_s + offsets_s[channel];
-                    let joint_rad = device.shared.scene.joint_angles_rad(at_s)[channel];
-                    angles_rad.push(joint_rad);
-                    let turns = self.map.channel[channel].sensor_rad(joint_rad) / TAU;
-                    supply * (turns + NOISE_DEG / 360.0 * noise)
-                }
+            let counts = if channel < joints {
+                let at_s = tick_s + offsets_s[channel];
+                let joint_rad = device.shared.scene.joint_angles_rad(at_s)[self.joints[channel]];
+                values.push(joint_rad);
+                let turns = self.map.channel[channel].sensor_rad(joint_rad) / TAU;
+                supply * (turns + NOISE_DEG / 360.0 * noise)
+            } else if channel == joints {
+                supply + 15.0 * noise
+            } else {
+                120.0 * noise
             };
             counts.round() as i32
         });
         let ticks = milliseconds(device, t_ns);
-        let packet = xhand_encoders::encode(&words, ticks).to_vec();
-        (
-            device.sample(t_ns, Some(ticks.into()), angles_rad, words.to_vec()),
-            packet,
-        )
+        let counts = words.to_vec();
+        (vec![Measured { values, counts }], Scan { words, ticks })
     }
 
-    fn passes(bytes: &[u8]) -> bool {
-        xhand_encoders::decode(bytes).is_some()
-    }
-
-    fn change(from: &[u8], to: &[u8]) -> (f64, f64, f64) {
-        let read = |bytes: &[u8]| xhand_encoders::decode(bytes).expect("both pass");
-        let ((from, from_ticks), (to, to_ticks)) = (read(from), read(to));
-        let turns =
-            |words: &[i32; 14], channel: usize| f64::from(words[channel]) / f64::from(words[12]);
-        let jump_deg = (0..12)
+    fn change(from: &Scan<CHANNELS>, to: &Scan<CHANNELS>) -> (f64, f64, f64) {
+        let joints = Scan::<CHANNELS>::JOINTS;
+        let turns = |scan: &Scan<CHANNELS>, channel: usize| {
+            f64::from(scan.words[channel]) / f64::from(scan.words[joints])
+        };
+        let jump_deg = (0..joints)
             .map(|channel| {
-                let change = turns(&to, channel) - turns(&from, channel);
+                let change = turns(to, channel) - turns(from, channel);
                 // A reference of zero gives no angle at all: as wrong as can be.
                 if change.is_finite() {
                     (change - change.round()).abs() * 360.0
@@ -280,74 +141,123 @@ impl Board for Encoders {
                 }
             })
             .fold(0.0, f64::max);
-        (jump_deg, 0.0, tick_change_ms(from_ticks, to_ticks))
+        (jump_deg, 0.0, tick_change_ms(from.ticks, to.ticks))
     }
 }
 
 /// A fingertip's force board.
-pub(super) struct Force {
-    /// Thumb 0, index 1, middle 2.
-    pub finger: usize,
+struct Force<const COUNT: usize> {
+    finger: usize,
 }
 
-impl Board for Force {
-    const PACKET_BYTES: usize = xhand_force::PACKET_BYTES;
-    const HEADER_BYTES: usize = 2;
+impl<const COUNT: usize> Board for Force<COUNT> {
+    type Packet = xhand_force::Reading<COUNT>;
     const PERIOD_S: f64 = 10e-3;
-    // Its loop drifts against its millisecond counter, as the encoders' does.
     const JITTER_S: f64 = 0.2e-3;
 
-    fn measure(&mut self, device: &mut Device, t_ns: i64) -> (Sample, Vec<u8>) {
+    fn measure(&mut self, device: &mut Device, t_ns: i64) -> (Vec<Measured>, Self::Packet) {
         let force = device
             .shared
             .scene
             .force_counts(self.finger, device.shared.scene_s(t_ns));
-        let [x, y, z] = force.map(|counts| (counts + 0.4 * device.random.normal()).round());
-        // `as` keeps to the ends of the range, as the board does.
-        let (x, y, z) = (x as i8, y as i8, z as u8);
-        let ticks = milliseconds(device, t_ns);
-        let counts = vec![x.into(), y.into(), z.into()];
-        let packet = xhand_force::encode(x, y, z, ticks).to_vec();
-        (
-            device.sample(t_ns, Some(ticks.into()), force.to_vec(), counts),
-            packet,
-        )
+        let [x, y, z] =
+            force.map(|counts| (counts + NOISE_COUNTS * device.random.normal()).round());
+        // `as` keeps to the ends of the range, as the board does. The pressure is
+        // highest in the middle of a block of taxels.
+        let taxels = std::array::from_fn(|taxel| {
+            let (row, column) = (taxel % 120 / 12, taxel % 12);
+            let away = (row as f64 - 4.5).powi(2) + (column as f64 - 5.5).powi(2);
+            ([x, y, z][taxel / 120].abs() * 100.0 / (1.0 + away)).round() as u16
+        });
+        let reading = xhand_force::Reading {
+            xy: [x as i8, y as i8],
+            z: z as u8,
+            taxels,
+            ticks: milliseconds(device, t_ns),
+        };
+        let measured = Measured {
+            values: force.to_vec(),
+            counts: reading.counts().to_vec(),
+        };
+        (vec![measured], reading)
     }
 
-    fn passes(bytes: &[u8]) -> bool {
-        xhand_force::decode(bytes).is_some()
+    fn change(from: &Self::Packet, to: &Self::Packet) -> (f64, f64, f64) {
+        let (before, after) = (from.counts(), to.counts());
+        let jumps = before.iter().zip(after).map(|(from, to)| (to - from).abs());
+        let jump = jumps.max().unwrap_or(0);
+        (0.0, f64::from(jump), tick_change_ms(from.ticks, to.ticks))
     }
+}
 
-    fn change(from: &[u8], to: &[u8]) -> (f64, f64, f64) {
-        let read = |bytes: &[u8]| xhand_force::decode(bytes).expect("both pass");
-        let ((from, from_ticks), (to, to_ticks)) = (read(from), read(to));
-        let jump = from
+/// The board of two force-sensing resistors.
+struct Resistors {
+    /// Which fingers of the scene its streams measure, sensor 0 first.
+    fingers: Vec<usize>,
+}
+
+impl Board for Resistors {
+    type Packet = inspire_fsr::Reading;
+    const PERIOD_S: f64 = 5e-3;
+    const JITTER_S: f64 = 0.1e-3;
+
+    fn measure(&mut self, device: &mut Device, t_ns: i64) -> (Vec<Measured>, Self::Packet) {
+        let at_s = device.shared.scene_s(t_ns);
+        let mut counts = [0; 2];
+        let measured = self
+            .fingers
             .iter()
-            .zip(&to)
-            .map(|(from, to)| f64::from((to - from).abs()));
+            .zip(&mut counts)
+            .map(|(&finger, count)| {
+                // 8 bits of the scene on an ADC of 12.
+                let force = device.shared.scene.force_counts(finger, at_s)[2] * 16.0;
+                let read = (force + NOISE_COUNTS * device.random.normal()).round();
+                *count = read.clamp(0.0, inspire_fsr::MAX_COUNTS.into()) as u16;
+                Measured {
+                    values: vec![0.0, 0.0, force],
+                    counts: vec![0, 0, (*count).into()],
+                }
+            });
+        let measured = measured.collect();
+        let reading = inspire_fsr::Reading {
+            words: std::array::from_fn(|_| (120.0 * device.random.normal()) as i32),
+            counts,
+            ticks: milliseconds(device, t_ns),
+        };
+        (measured, reading)
+    }
+
+    fn change(from: &Self::Packet, to: &Self::Packet) -> (f64, f64, f64) {
+        let changes = from.counts.iter().zip(&to.counts);
+        let jump = changes.map(|(from, to)| from.abs_diff(*to)).max();
         (
             0.0,
-            jump.fold(0.0, f64::max),
-            tick_change_ms(from_ticks, to_ticks),
+            jump.unwrap_or(0).into(),
+            tick_change_ms(from.ticks, to.ticks),
         )
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use super::*;
+    use crate::driver::packets::Packet;
 
-    fn encoder_packet() -> Vec<u8> {
-        let mut words = [2_000_000; 14];
-        words[12] = 5_536_480;
-        xhand_encoders::encode(&words, 100).to_vec()
-    }
+    use super::{
+        super::{board::judge, faults::Damage},
+        *,
+    };
+
+    type XhandEncoders = Encoders<{ xhand_encoders::CHANNELS }>;
 
     #[test]
     fn a_reader_s_checks_decide_what_damage_shows() {
-        let packet = encoder_packet();
-        let judged =
-            |bytes: &[u8]| judge::<Encoders>(&packet, bytes, Damage::FlippedBit).expect("judged");
+        let mut words = [2_000_000; 14];
+        words[12] = 5_536_480;
+        let scan = Scan { words, ticks: 100 };
+        let packet = scan.encode();
+        let judged = |bytes: &[u8]| {
+            judge::<XhandEncoders>(&scan, bytes, Damage::FlippedBit).expect("judged")
+        };
         let flipped = |byte: usize, bit: u8| {
             let mut bytes = packet.clone();
             bytes[byte] ^= bit;
@@ -371,18 +281,26 @@ mod tests {
 
     #[test]
     fn a_packet_that_would_eat_into_the_next_one_is_not_made() {
+        let reading = |x: i8, ticks: u16| xhand_force::Reading {
+            xy: [x, 0],
+            z: 0,
+            taxels: [],
+            ticks,
+        };
+        let judged = |reading: &xhand_force::Reading, bytes: &[u8]| {
+            judge::<Force<0>>(reading, bytes, Damage::MissingByte)
+        };
         // The next header's 0x55 takes the place of the missing last byte, which
         // is the same.
-        let packet = xhand_force::encode(0x55, 0, 0, 0);
+        let whole = reading(0x55, 0);
+        let packet = whole.encode();
         assert_eq!(packet[7], 0x55);
-        assert_eq!(
-            judge::<Force>(&packet, &packet[..7], Damage::MissingByte),
-            None
-        );
+        assert_eq!(judged(&whole, &packet[..7]), None);
         // Without its first counter byte: 42 + 43 = 0x55.
-        let packet = xhand_force::encode(42, 0, 0, 1);
+        let whole = reading(42, 1);
+        let packet = whole.encode();
         let short = [&packet[..5], &packet[6..]].concat();
-        assert!(Force::passes(&[&short[..], &[0x55]].concat()));
-        assert_eq!(judge::<Force>(&packet, &short, Damage::MissingByte), None);
+        assert!(xhand_force::Reading::<0>::decode(&[&short[..], &[0x55]].concat()).is_some());
+        assert_eq!(judged(&whole, &short), None);
     }
 }

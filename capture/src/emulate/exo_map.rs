@@ -45,6 +45,19 @@ impl ExoMap {
             .collect();
         Self { channel }
     }
+
+    /// Joints of an XHand that move as those of an Inspire hand do: thumb swing and
+    /// bend, then the first bend of each finger.
+    pub const INSPIRE_JOINTS: [usize; 6] = [0, 1, 4, 6, 8, 10];
+
+    /// An Inspire exoskeleton: the same sensors on fewer joints.
+    pub fn inspire() -> Self {
+        let xhand = Self::xhand();
+        let channel = Self::INSPIRE_JOINTS.map(|joint| xhand.channel[joint]);
+        Self {
+            channel: channel.to_vec(),
+        }
+    }
 }
 
 impl ChannelMap {

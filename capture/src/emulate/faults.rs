@@ -15,8 +15,24 @@ pub struct Faults {
     /// Share of samples whose sending is held up by 2 to 30 ms, 0 to 1; what
     /// follows waits behind them.
     pub stall: f64,
+    /// Links hand over only so often, as a USB adapter does whose latency timer
+    /// has run out [s]; 0 for at once.
+    #[serde(default)]
+    pub batch_s: f64,
+    /// Devices whose clock starts anew.
+    #[serde(default)]
+    pub reboot: Vec<Reboot>,
     /// Devices unplugged for a while.
     pub unplug: Vec<Unplug>,
+}
+
+/// A device that restarts: its clock begins at zero again.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Reboot {
+    /// Part of the name of its stream, or of several.
+    pub stream: String,
+    /// When, in scene time [s].
+    pub at_s: f64,
 }
 
 /// A device that is unplugged and plugged in again.
@@ -55,6 +71,16 @@ pub enum FaultsError {
         /// Which fault.
         name: String,
     },
+    /// A time that is none.
+    #[error("fault `{name}` is `{value}`, expected {expected}")]
+    Time {
+        /// Which fault.
+        name: &'static str,
+        /// As given.
+        value: String,
+        /// What would do.
+        expected: &'static str,
+    },
     /// An unplugging that is none.
     #[error(
         "fault `unplug` is `{value}`, expected STREAM@START+DURATION, such as unplug=encoders@5s+2s"
@@ -65,14 +91,16 @@ pub enum FaultsError {
     },
 }
 
-const KNOWN: [&str; 5] = ["corrupt", "drop", "stall", "unplug", "none"];
+const KNOWN: [&str; 7] = [
+    "corrupt", "drop", "stall", "batch", "reboot", "unplug", "none",
+];
 
 impl Faults {
     /// What ordinary hardware does on an ordinary day: the default of
     /// `dexumi emulate`.
     pub const ORDINARY: &'static str = "stall=0.02";
 
-    /// Reads `corrupt=0.01,drop=0.002,stall=0.02,unplug=encoders@5s+2s`; `none`
+    /// Reads `corrupt=0.01,drop=0.002,stall=0.02,batch=16ms,reboot=encoders@5s,unplug=encoders@5s+2s`; `none`
     /// is no fault. Several flags are one text, joined by commas.
     ///
     /// # Errors
@@ -93,6 +121,14 @@ impl Faults {
                 "stall" => &mut faults.stall,
                 "unplug" => {
                     faults.unplug.push(parse_unplug(value)?);
+                    continue;
+                }
+                "batch" => {
+                    faults.batch_s = parse_batch(value)?;
+                    continue;
+                }
+                "reboot" => {
+                    faults.reboot.push(parse_reboot(value)?);
                     continue;
                 }
                 "none" if value.is_empty() => continue,
@@ -139,6 +175,38 @@ impl FromStr for Faults {
     fn from_str(text: &str) -> Result<Self, FaultsError> {
         Self::parse(text)
     }
+}
+
+fn parse_batch(value: &str) -> Result<f64, FaultsError> {
+    value
+        .trim()
+        .strip_suffix("ms")
+        .and_then(|text| text.trim().parse::<f64>().ok())
+        .filter(|ms| (0.0..=1000.0).contains(ms))
+        .map(|ms| ms * 1e-3)
+        .ok_or_else(|| FaultsError::Time {
+            name: "batch",
+            value: value.to_owned(),
+            expected: "milliseconds, such as batch=16ms",
+        })
+}
+
+fn parse_reboot(value: &str) -> Result<Reboot, FaultsError> {
+    value
+        .split_once('@')
+        .filter(|(stream, _)| !stream.is_empty())
+        .and_then(|(stream, at)| {
+            let at_s = at.trim().trim_end_matches('s').parse::<f64>().ok()?;
+            (at_s.is_finite() && at_s >= 0.0).then(|| Reboot {
+                stream: stream.to_owned(),
+                at_s,
+            })
+        })
+        .ok_or_else(|| FaultsError::Time {
+            name: "reboot",
+            value: value.to_owned(),
+            expected: "STREAM@TIME, such as reboot=encoders@5s",
+        })
 }
 
 fn parse_unplug(value: &str) -> Result<Unplug, FaultsError> {
@@ -316,7 +384,7 @@ mod tests {
     #[test]
     fn what_is_no_fault_is_refused_with_the_known_ones() {
         let message = |text: &str| Faults::parse(text).expect_err("bad").to_string();
-        assert!(message("corupt=0.1").contains("corrupt, drop, stall, unplug"));
+        assert!(message("corupt=0.1").contains("corrupt, drop, stall, batch, reboot, unplug"));
         assert!(message("drop=2").contains("0 to 1"));
         assert!(message("drop=").contains("0 to 1"));
         assert!(message("drop=0.1,drop=0.2").contains("twice"));

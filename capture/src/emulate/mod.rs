@@ -6,6 +6,8 @@
 //! at its scheduled moment or later. The truth file says what was measured when.
 
 mod assembly;
+mod board;
+mod bridge;
 mod camera;
 mod device;
 mod exo;
@@ -14,10 +16,13 @@ mod faults;
 pub mod mark;
 mod natnet;
 mod pty;
+mod record3d;
 mod rig;
 mod running;
 mod sink;
+mod survive;
 pub mod truth;
+mod udp;
 
 use std::path::PathBuf;
 

@@ -20,6 +20,7 @@ use super::{
     sink::Sink,
     truth,
 };
+use crate::driver::{inspire_encoders, xhand_encoders};
 
 /// A running rig; stops when dropped.
 pub struct EmulatedRig {
@@ -47,13 +48,20 @@ impl EmulatedRig {
                 part.streams.iter().map(move |s| (s.clone(), drift_ppm))
             })
             .collect();
-        let exo_map = ExoMap::xhand();
+        let has = |driver: &str| options.parts.iter().any(|part| part.driver == driver);
+        let (exo_map, scan_offsets_s) = if has(inspire_encoders::DRIVER.name) {
+            let offsets_s = inspire_encoders::Scan::offsets_s();
+            (ExoMap::inspire(), offsets_s.to_vec())
+        } else {
+            let offsets_s = xhand_encoders::Scan::offsets_s();
+            (ExoMap::xhand(), offsets_s.to_vec())
+        };
         let start_ns = HostTime::now().nanos();
         let header = truth::Header {
             format: truth::Header::FORMAT,
             host_start_ns: start_ns,
             drift_ppm,
-            scan_offsets_s: crate::driver::xhand_encoders::scan_offsets_s().to_vec(),
+            scan_offsets_s,
             exo_map: exo_map.clone(),
             faults: options.faults.clone(),
             seed: options.seed,

@@ -152,6 +152,7 @@ impl Channels {
             sequence,
             suspect: sample.suspect,
             sent_time_ns: sample.sent.map(|time| time.nanos()),
+            captured_time_ns: sample.captured.map(|time| time.nanos()),
         };
         if let (Some(raw), Some(data)) = (self.raw, &sample.raw) {
             let message = RawPacket {

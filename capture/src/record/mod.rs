@@ -4,6 +4,7 @@
 mod channels;
 mod delay;
 mod device;
+mod rhythm;
 mod ring;
 mod stream;
 mod writer;

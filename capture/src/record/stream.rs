@@ -18,6 +18,7 @@ use dexumi_episode::{
 use super::{
     StreamStatus,
     channels::{Channels, angles},
+    rhythm::Rhythm,
 };
 use crate::driver::{Data, Driver, Item, Sample};
 
@@ -43,10 +44,13 @@ pub(super) struct Stream {
     ledger: StreamLedger,
     dropped: Arc<AtomicU64>,
     dropped_before: u64,
-    /// Capture time of the last sample and the usual step, for gaps.
+    /// Capture time and device time of the last sample, for gaps.
     last: Option<(HostTime, Option<i64>)>,
-    step_ns: Option<f64>,
-    lost_since: u64,
+    rhythm: Rhythm,
+    /// Counted since the last sample, as lost or as missing.
+    counted_since: u64,
+    /// The kernel stamped the last sample.
+    kernel_stamps: bool,
     /// Of a camera without a clock: the first image of the span, images since
     /// then, and how many its nominal rate says are missing.
     paced: Option<(HostTime, u64, u64)>,
@@ -134,8 +138,9 @@ impl Stream {
             dropped,
             dropped_before: 0,
             last: None,
-            step_ns: None,
-            lost_since: 0,
+            rhythm: Rhythm::default(),
+            counted_since: 0,
+            kernel_stamps: false,
             paced: None,
             recent: VecDeque::new(),
             last_arrival: None,
@@ -217,7 +222,8 @@ impl Stream {
 
     /// Usual time between two samples, where known [ns].
     fn period_ns(&self) -> Option<f64> {
-        self.step_ns
+        self.rhythm
+            .usual_ns()
             .or_else(|| self.device.camera.as_ref().map(|mode| 1e9 / mode.fps))
     }
 
@@ -252,10 +258,13 @@ impl Stream {
         match item {
             Item::Sample(sample) => Some(self.sample(sample, anchor)),
             Item::Lost { kind, count, at } => {
-                self.lost_since += count;
+                self.counted_since += count;
                 entry(at, What::Lost { kind, count })
             }
-            Item::Missing { count, at } => entry(at, What::Missing { count }),
+            Item::Missing { count, at } => {
+                self.counted_since += count;
+                entry(at, What::Missing { count })
+            }
             Item::Discarded { bytes } => entry(HostTime::now(), What::Discarded { bytes }),
             Item::Echo {
                 sent,
@@ -300,8 +309,10 @@ impl Stream {
                 self.fit = clock.fit(arrival).map(|fit| (fit, arrival));
             }
         }
-        let host = match (&self.fit, sample.device) {
-            (Some((fit, _)), Some(device)) if trusted => fit.to_host(device),
+        self.kernel_stamps = sample.captured.is_some();
+        let host = match (sample.captured, &self.fit, sample.device) {
+            (Some(captured), ..) => captured,
+            (None, Some((fit, _)), Some(device)) if trusted => fit.to_host(device),
             _ => arrival - Delta::from_secs_f64(self.device.min_delay_s),
         };
         let capture = anchor.to_session(host) - self.latency;
@@ -326,20 +337,22 @@ impl Stream {
         }
     }
 
-    /// Samples that the device's clock says are missing before this one, for a
-    /// device without a sequence of its own. Packets already counted as lost are
-    /// not counted again. After an outage, and where the clock started anew, the
-    /// host's time since the last sample tells.
+    /// Samples that the device's clock, or the kernel's stamps, say are missing before
+    /// this one, for a device without a sequence of its own. What has been counted as
+    /// lost or missing already is not counted again. After an outage, and where the
+    /// clock started anew, the host's time since the last sample tells.
     fn gap(&mut self, sample: &Sample, host: HostTime, trusted: bool) -> u64 {
-        let lost = std::mem::take(&mut self.lost_since);
-        let (Some(device), true) = (sample.device, trusted) else {
+        let counted = std::mem::take(&mut self.counted_since);
+        let stamp = match (sample.captured, sample.device) {
+            (Some(captured), _) => captured.nanos(),
+            (None, Some(device)) if trusted => device.nanos(),
+            _ => return 0,
+        };
+        let last = self.last.replace((host, Some(stamp)));
+        let Some((last_host, Some(last_stamp))) = last else {
             return 0;
         };
-        let last = self.last.replace((host, Some(device.nanos())));
-        let Some((last_host, Some(last_device))) = last else {
-            return 0;
-        };
-        let by_device = (device.nanos() - last_device) as f64;
+        let by_device = (stamp - last_stamp) as f64;
         let by_host = (host - last_host).nanos() as f64;
         let step = if (by_device - by_host).abs() < 0.1e9 {
             by_device
@@ -349,25 +362,23 @@ impl Stream {
         if step <= 0.0 {
             return 0;
         }
-        let usual = *self.step_ns.get_or_insert(step);
-        let steps = (step / usual).round().max(1.0);
-        // Slowly towards what is seen, by the per-step time: one gap moves it little.
-        self.step_ns = Some(usual + (step / steps - usual) * 0.02);
+        if step > 1e9 {
+            self.rhythm.interrupt();
+        }
+        let left_out = self.rhythm.step(step);
         if self.driver.counts_missing && step < 1e9 {
             return 0;
         }
-        (steps as u64 - 1).saturating_sub(lost)
+        left_out.saturating_sub(counted)
     }
 
     /// Newly missing images of a camera without a clock: those that its nominal
     /// rate, give or take half a percent, should have brought by now. A late image
     /// is less than a period late, so that it does not count.
     fn pace(&mut self, sample: &Sample) -> u64 {
-        let (Some(mode), None, false) = (
-            &self.device.camera,
-            sample.device,
-            self.driver.counts_missing,
-        ) else {
+        let stamped = sample.device.is_some() || sample.captured.is_some();
+        let (Some(mode), false, false) = (&self.device.camera, stamped, self.driver.counts_missing)
+        else {
             return 0;
         };
         let arrival = sample.arrival;
@@ -482,7 +493,12 @@ impl Stream {
             suspect: self.ledger.suspect,
             missing: self.ledger.missing,
             outages: self.ledger.outages,
-            clock: fit.map_or("arrival", |fit| fit.state.name()).to_owned(),
+            clock: match fit {
+                _ if self.kernel_stamps => "kernel",
+                Some(fit) => fit.state.name(),
+                None => "arrival",
+            }
+            .to_owned(),
             skew_ppm: fit.map_or(0.0, |fit| fit.skew_ppm),
             residual_p95_s: fit.map_or(0.0, |fit| seconds(fit.residual_p95_ns)),
             bound_s: fit.map_or(0.0, |fit| seconds(fit.bound_ns)),

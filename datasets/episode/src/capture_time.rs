@@ -21,6 +21,8 @@ use crate::{
 pub enum TimingMethod {
     /// Its device clock, fitted over the whole episode.
     DeviceClock,
+    /// The kernel stamped it on the host's clock.
+    KernelStamp,
     /// It has no clock, but a steady rate: the number of an image is its clock.
     Period,
     /// It has neither: arrival minus the declared delay.
@@ -46,9 +48,10 @@ pub struct StreamReport {
     pub clock_segments: u64,
     /// Device clock against the host [ppm].
     pub skew_ppm: f64,
-    /// Link jitter: 95th percentile of arrival above the envelope [s].
+    /// Link jitter: 95th percentile of arrival above the envelope, or above the least
+    /// delay after the kernel's stamp [s].
     pub residual_p95_s: f64,
-    /// Bound of the clock's error [s]; for `arrival`, of the jitter.
+    /// Bound of the clock's error [s]; for `arrival` and `kernel_stamp`, of the jitter.
     pub bound_s: f64,
     /// Latency removed [s].
     pub latency_s: f64,
@@ -92,6 +95,20 @@ pub(crate) fn capture_times(
         gap_s: 0.0,
         rate_hz: 0.0,
     };
+    if let Some(host) = kernel_times(stamps) {
+        report.timing = TimingMethod::KernelStamp;
+        let delays = stamps.iter().filter_map(|stamp| {
+            let captured = stamp.captured_time()?;
+            Some((stamp.host_time() - captured).nanos())
+        });
+        report.residual_p95_s = above_least_p95_s(delays.collect());
+        let capture: Vec<_> = host
+            .into_iter()
+            .map(|host| anchor.to_session(host) - latency)
+            .collect();
+        report.bound_s = interval_jitter_p95_s(&capture);
+        return Times { capture, report };
+    }
     let clock = episode.clocks.get(stream);
     let has_clock = stamps.iter().all(|stamp| stamp.device_time_ns.is_some()) && !stamps.is_empty();
     if let (true, Some(clock)) = (has_clock, clock) {
@@ -175,22 +192,58 @@ pub(crate) fn capture_times(
         .iter()
         .map(|stamp| anchor.to_session(stamp.host_time()) - delay - latency)
         .collect();
-    let mut intervals: Vec<i64> = capture
+    report.bound_s = interval_jitter_p95_s(&capture);
+    report.residual_p95_s = report.bound_s;
+    Times { capture, report }
+}
+
+/// Times that the kernel stamped on the host's clock, where it did so for most
+/// samples. One without such a stamp is dated by its arrival and the usual delay.
+fn kernel_times(stamps: &[&Stamp]) -> Option<Vec<HostTime>> {
+    let mut delays: Vec<i64> = stamps
+        .iter()
+        .filter_map(|stamp| Some((stamp.host_time() - stamp.captured_time()?).nanos()))
+        .collect();
+    if delays.is_empty() || delays.len() * 2 < stamps.len() {
+        return None;
+    }
+    delays.sort_unstable();
+    let usual = Delta::from_nanos(delays[delays.len() / 2]);
+    let times = stamps
+        .iter()
+        .map(|stamp| stamp.captured_time().unwrap_or(stamp.host_time() - usual));
+    Some(times.collect())
+}
+
+/// 95th percentile above the least [s].
+fn above_least_p95_s(mut nanos: Vec<i64>) -> f64 {
+    nanos.sort_unstable();
+    let Some(least) = nanos.first() else {
+        return 0.0;
+    };
+    Delta::from_nanos(p95(&nanos) - least).secs_f64()
+}
+
+/// 95th percentile of how far intervals are off the usual one [s].
+fn interval_jitter_p95_s(times: &[SessionTime]) -> f64 {
+    let mut intervals: Vec<i64> = times
         .windows(2)
         .map(|pair| (pair[1] - pair[0]).nanos())
         .collect();
     intervals.sort_unstable();
-    if let Some(&median) = intervals.get(intervals.len() / 2) {
-        let mut off: Vec<i64> = intervals
-            .iter()
-            .map(|interval| (interval - median).abs())
-            .collect();
-        off.sort_unstable();
-        report.bound_s =
-            Delta::from_nanos(off[(off.len() * 95 / 100).min(off.len() - 1)]).secs_f64();
-        report.residual_p95_s = report.bound_s;
-    }
-    Times { capture, report }
+    let Some(&median) = intervals.get(intervals.len() / 2) else {
+        return 0.0;
+    };
+    let mut off: Vec<i64> = intervals
+        .iter()
+        .map(|interval| (interval - median).abs())
+        .collect();
+    off.sort_unstable();
+    Delta::from_nanos(p95(&off)).secs_f64()
+}
+
+fn p95(sorted: &[i64]) -> i64 {
+    sorted[(sorted.len() * 95 / 100).min(sorted.len() - 1)]
 }
 
 /// Stamps of a stream's samples with their capture times, suspect ones included,

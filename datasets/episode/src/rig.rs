@@ -74,6 +74,14 @@ pub struct CameraMode {
     /// Keep the pixels as the camera gives them instead of a JPEG.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub raw: bool,
+    /// Pixel format to ask for: `mjpeg`, `yuyv`, `nv12`, `grey` …; without it the driver
+    /// takes the first of those that the camera has at this size and rate.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pixel: Option<String>,
+    /// Settings of the camera, such as `exposure_s = 0.008`; the driver's page lists
+    /// them. They are set at each opening, read back, and kept in the file.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub controls: BTreeMap<String, toml::Value>,
     /// Focal lengths and principal point fx, fy, cx, cy [pixel], once calibrated.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub intrinsics: Option<[f64; 4]>,
@@ -86,6 +94,8 @@ impl Default for CameraMode {
             height: 480,
             fps: 30.0,
             raw: false,
+            pixel: None,
+            controls: BTreeMap::new(),
             intrinsics: None,
         }
     }

@@ -126,6 +126,11 @@ impl Stamp {
             .or_else(|| self.device_time())
     }
 
+    /// The kernel's own stamp on the host's clock, where it gives one.
+    pub fn captured_time(&self) -> Option<HostTime> {
+        self.captured_time_ns.map(HostTime::from_nanos)
+    }
+
     /// Capture time as estimated while recording.
     pub fn timestamp(&self) -> SessionTime {
         SessionTime::from_nanos(self.timestamp_ns)

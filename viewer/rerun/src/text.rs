@@ -129,6 +129,9 @@ fn about(episode: &Episode, timeline: &Timeline, notes: &[String]) -> String {
                 report.skew_ppm,
                 report.bound_s * 1e3
             ),
+            TimingMethod::KernelStamp => {
+                format!("the kernel's, jitter {:.2} ms", report.bound_s * 1e3)
+            }
             TimingMethod::Period => {
                 format!("its steady rate, ±{:.2} ms", report.bound_s * 1e3)
             }

@@ -1,7 +1,12 @@
 //! The emulated rig seen from outside: bytes against the truth file.
 
+mod bridge;
+mod drive;
 mod network;
+mod record3d;
+mod recorded;
 mod serial;
+mod trackers;
 
 use std::{
     fs::{File, OpenOptions},
@@ -21,7 +26,7 @@ use super::{
     truth::{Fate, Sample, Truth},
     *,
 };
-use crate::driver::{mjpeg_http, xhand_encoders, xhand_force};
+use crate::driver::{mjpeg_http, packets::Packet, xhand_encoders::Scan, xhand_force::Reading};
 
 const ENCODERS: &str = "/exo/right/encoders";
 const TRACKER: &str = "/tracker/wrist/pose";
@@ -53,8 +58,13 @@ impl Scene for Sines {
 }
 
 fn start(faults: &str) -> (EmulatedRig, TempDir) {
+    start_parts(RigOptions::default().parts, faults)
+}
+
+fn start_parts(parts: Vec<Part>, faults: &str) -> (EmulatedRig, TempDir) {
     let folder = tempfile::tempdir().expect("folder");
     let options = RigOptions {
+        parts,
         faults: Faults::parse(faults).expect("faults"),
         truth: Some(folder.path().join("truth.jsonl")),
         ..RigOptions::default()
@@ -161,7 +171,7 @@ fn unplugged_devices_are_gone_and_come_back() {
     let mut port = open(&rig, ENCODERS);
     // To the hangup.
     let bytes = read_bytes(&mut port, usize::MAX);
-    assert!(!packets(&bytes, 64, xhand_encoders::decode).is_empty());
+    assert!(!packets(&bytes, 64, Scan::decode).is_empty());
     assert!(!Path::new(address(&rig, ENCODERS)).exists());
     while mjpeg_http::read_part(&mut camera).is_ok() {}
     assert!(get(&rig, "head", "/stream.mjpg").is_err());
@@ -171,7 +181,7 @@ fn unplugged_devices_are_gone_and_come_back() {
 
     let mut port = open(&rig, ENCODERS);
     let bytes = read_bytes(&mut port, 20 * 64);
-    assert_eq!(packets(&bytes, 64, xhand_encoders::decode).len(), 20);
+    assert_eq!(packets(&bytes, 64, Scan::decode).len(), 20);
     let mut camera = eventually(|| get(&rig, "head", "/stream.mjpg").ok());
     assert!(mjpeg_http::read_part(&mut camera).is_ok());
     eventually(|| (waiting() > 0).then_some(()));

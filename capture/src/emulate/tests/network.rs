@@ -54,12 +54,17 @@ fn the_tracker_speaks_natnet_to_an_independent_client() {
             frame.timing.camera_mid_exposure,
             sample.device_ticks.expect("ticks")
         );
-        let body = &frame.rigid_bodies[0];
-        assert!(body.id == 1 && body.tracking_valid());
-        let pose = body.position.iter().chain(&body.orientation);
+        // The first is one that nobody asked for.
+        let body = &frame.rigid_bodies[1];
+        assert!(body.tracking_valid());
+        let [x, y, z] = body.position.map(f64::from);
+        let [qx, qy, qz, qw] = body.orientation.map(f64::from);
+        // With y up, as Motive streams.
+        let pose = [x, -z, y, qx, -qz, qy, qw];
         assert!(
-            pose.zip(&sample.values)
-                .all(|(got, meant)| (f64::from(*got) - meant).abs() < 1e-6)
+            pose.iter()
+                .zip(&sample.values)
+                .all(|(got, meant)| (got - meant).abs() < 1e-6)
         );
         let latency_ms = (frame.timing.transmit - frame.timing.camera_mid_exposure) as f64 * 1e-4;
         assert!((5.55..5.9).contains(&latency_ms), "{latency_ms}");

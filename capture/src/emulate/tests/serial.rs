@@ -18,13 +18,13 @@ fn every_packet_of_a_serial_port_is_in_the_truth() {
     let start_ns = rig.host_start_ns();
     let truth = truth_after(rig, &folder);
 
-    let got = packets(&encoder_bytes, 64, xhand_encoders::decode);
+    let got = packets(&encoder_bytes, 64, Scan::decode);
     assert!(got.len() >= 150 && encoder_bytes.len().is_multiple_of(64));
     let sent: Vec<_> = of(&truth, ENCODERS)
         .into_iter()
         .filter(|sample| sample.fate == Fate::Sent)
         .collect();
-    for ((words, ticks), sample) in got.iter().zip(&sent) {
+    for (Scan { words, ticks }, sample) in got.iter().zip(&sent) {
         assert_eq!(
             (&words[..], u64::from(*ticks)),
             (&sample.counts[..], sample.device_ticks.expect("ticks"))
@@ -47,13 +47,13 @@ fn every_packet_of_a_serial_port_is_in_the_truth() {
     let rate_hz = (sent.len() - 1) as f64 / span_s;
     assert!((179.0..181.0).contains(&rate_hz), "{rate_hz}");
 
-    let got = packets(&force_bytes, 8, xhand_force::decode);
+    let got = packets(&force_bytes, 8, Reading::<0>::decode);
     assert!(got.len() >= 80 && force_bytes.len().is_multiple_of(8));
     let sent = of(&truth, "/exo/right/force/index");
     let sent = sent.into_iter().filter(|sample| sample.fate == Fate::Sent);
-    for ((counts, ticks), sample) in got.iter().zip(sent) {
+    for (reading, sample) in got.iter().zip(sent) {
         assert_eq!(
-            (&counts[..], u64::from(*ticks)),
+            (&reading.counts()[..], u64::from(reading.ticks)),
             (&sample.counts[..], sample.device_ticks.expect("ticks"))
         );
     }
@@ -97,8 +97,8 @@ fn what_a_reader_finds_among_damaged_bytes_is_what_the_truth_foretells() {
     let truth = truth_after(rig, &folder);
     for (stream, bytes) in streams.iter().zip(&bytes) {
         let ticks = match *stream {
-            ENCODERS => packets(bytes, 64, |b| xhand_encoders::decode(b).map(|p| p.1)),
-            _ => packets(bytes, 8, |b| xhand_force::decode(b).map(|p| p.1)),
+            ENCODERS => packets(bytes, 64, |b| Scan::decode(b).map(|p| p.ticks)),
+            _ => packets(bytes, 8, |b| Reading::<0>::decode(b).map(|p| p.ticks)),
         };
         let foretold: Vec<_> = of(&truth, stream)
             .into_iter()
@@ -135,9 +135,9 @@ fn stalled_samples_are_late_by_schedule_and_none_is_early() {
         let bytes = read_bytes(&mut port, 1);
         let now = HostTime::now().nanos();
         arrivals.extend(
-            packets(&bytes, 64, xhand_encoders::decode)
+            packets(&bytes, 64, Scan::decode)
                 .into_iter()
-                .map(|(_, ticks)| (ticks, now)),
+                .map(|scan| (scan.ticks, now)),
         );
     }
     let truth = truth_after(rig, &folder);
