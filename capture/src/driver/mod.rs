@@ -22,11 +22,12 @@ mod order;
 pub mod packets;
 pub mod pixels;
 pub mod record3d;
+pub mod rokoko;
 mod serial;
 pub mod survive;
+pub mod udp;
 #[cfg(target_os = "linux")]
 pub mod v4l2;
-pub mod udp;
 pub mod xhand_encoders;
 pub mod xhand_force;
 
@@ -81,6 +82,7 @@ pub const DRIVERS: &[Driver] = &[
     udp::JSON,
     udp::OSC,
     udp::HTS,
+    rokoko::DRIVER,
 ];
 
 /// An open connection.

@@ -7,7 +7,7 @@ use dexumi_episode::{FINGERS, Rig};
 use super::{
     EmulateError, ExoMap, RigOptions, bridge, camera,
     device::{Device, Shared},
-    exo, natnet, record3d, survive, udp,
+    exo, natnet, record3d, rokoko, survive, udp,
 };
 
 /// One emulated device: the driver that is to be spoken to, and the streams that
@@ -124,6 +124,7 @@ pub(super) const EMULATORS: &[Emulator] = &[
     udp::JSON,
     udp::OSC,
     udp::HTS,
+    rokoko::EMULATOR,
 ];
 
 /// A rig while it is being put together.

@@ -18,6 +18,7 @@ mod natnet;
 mod pty;
 mod record3d;
 mod rig;
+mod rokoko;
 mod running;
 mod sink;
 mod survive;

@@ -242,6 +242,7 @@ impl UdpSource {
                 sent: packet.sent_ns.map(DeviceTime::from_nanos),
                 ticks: packet.time_ns.and_then(|ns| u64::try_from(ns).ok()),
                 sequence,
+                captured: None,
                 suspect: 0,
                 data,
                 raw: raw.take(),

@@ -5,6 +5,7 @@ mod drive;
 mod network;
 mod record3d;
 mod recorded;
+mod rokoko;
 mod serial;
 mod trackers;
 
