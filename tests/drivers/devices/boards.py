@@ -12,6 +12,7 @@ import time
 from dataclasses import dataclass
 
 RATE_HZ = 50
+PERIOD_S = 1 / RATE_HZ
 PERIOD_MS = 1000 // RATE_HZ
 REFERENCE = 5_536_481
 
@@ -26,6 +27,8 @@ class Packet:
     due: float
     # When its last byte went to the guest; None while it has not.
     left: float | None = None
+    # Sent damaged: it must not be in the file.
+    spoilt: bool = False
 
 
 def encoder_packet(number: int, ticks: int) -> bytes:
@@ -53,31 +56,44 @@ KINDS = {
     "encoders": (encoder_packet, number_of_encoders, "dexumi_xhand_encoders", 64),
     "force": (force_packet, number_of_force, "dexumi_xhand_force", 8),
 }
-
-
-def kind_of(stream: str) -> str:
-    return "force" if "/force/" in stream else "encoders"
+BAUD = 921_600
 
 
 class Board:
     """A board that runs as long as it has power, at the end of an adapter.
 
-    `make_adapter` makes what is plugged in; the board's counter starts anew each
-    time, as its processor does.
+    Its counter starts anew each time that it is plugged in, as its processor does.
     """
 
-    def __init__(self, stream: str, make_adapter, socket_path):
+    period_s = PERIOD_S
+    # Its counter goes on over what its buffer had no room for.
+    counts_overrun = True
+
+    def __init__(self, stream: str, adapter_class, serial: str, socket_path):
         self.stream = stream
-        self.encode = KINDS[kind_of(stream)][0]
-        self.make_adapter = make_adapter
+        kind = KINDS["force" if "/force/" in stream else "encoders"]
+        self.encode, self.number_of, self.driver, self.length = kind
+        self.adapter_class = adapter_class
+        self.serial = serial
         self.socket_path = socket_path
         self.packets: list[Packet] = []
         self.adapter = None
         self._running = threading.Event()
         self._thread: threading.Thread | None = None
 
+    @property
+    def link(self) -> str:
+        """What udev calls its port."""
+        return "/dev/serial/by-id/" + self.adapter_class.LINK.format(self.serial)
+
+    def rig(self) -> str:
+        return (
+            f'[[device]]\nstream = "{self.stream}"\ndriver = "{self.driver}"\n'
+            f'address = "{self.link}"\nbaud = {BAUD}\nmin_delay_s = {self.length * 10 / BAUD:.6f}\n'
+        )
+
     def plug(self) -> None:
-        self.adapter = self.make_adapter()
+        self.adapter = self.adapter_class(self.serial)
         self.adapter.plug(self.socket_path)
         self._running = threading.Event()
         self._running.set()

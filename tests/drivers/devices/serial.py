@@ -77,6 +77,7 @@ class CdcAcm(SerialAdapter):
     """
 
     CLOSED_BYTES = 128
+    LINK = "usb-Arduino_Uno_{}-if00"
 
     def __init__(self, serial: str):
         super().__init__(
@@ -135,6 +136,7 @@ class Ftdi(SerialAdapter):
     opening, which empties its buffer. The idle packets, which a real one sends at
     each turn of the timer, are left out."""
 
+    LINK = "usb-FTDI_FT232R_USB_UART_{}-if00-port0"
     PACKET_BYTES = 64
     STATUS = b"\x01\x60"
     RESET, RESET_ALL, RESET_TO_HOST = 0, 0, 1

@@ -2,10 +2,10 @@
 
 from dataclasses import dataclass, field
 
-from devices.boards import PERIOD_MS, Packet
+from devices.boards import Board, Packet
+from devices.cameras import Camera
 from judge.episode import Sample
 
-PERIOD_S = PERIOD_MS / 1000
 # A capture time that is off by more is wrong, however busy host and guest are [s].
 MAX_DATE_ERROR_S = 0.5
 # A clock's line may lie this far above single arrivals [s].
@@ -36,8 +36,10 @@ class Verdict:
     # In the interval of the file, not in the file: sent packets, and those that
     # an unpowered device would have sent.
     absent: int = 0
-    # Of these, lost in the device, because the guest did not ask in time.
+    # Of these, lost in the device, because the guest did not ask in time; and sent
+    # damaged.
     overrun: int = 0
+    spoilt: int = 0
     unpowered: int = 0
     ledger: dict = field(default_factory=dict)
     # When the last one in the file was due [s].
@@ -52,23 +54,22 @@ class Verdict:
 
 
 def judge_stream(
-    stream: str,
-    packets: list[Packet],
+    device: Board | Camera,
     samples: list[Sample],
-    number_of,
     ledger: dict,
     faults: list[Fault],
     ledger_may_lag: int = 0,
 ) -> Verdict:
     """`samples` are those in the file, in its order. `ledger_may_lag` is how many
     packets the ledger of a recovered file, which is up to a second old, may not know."""
-    numbers = [number_of(sample.message) for sample in samples]
-    verdict = Verdict(stream, written=len(numbers), ledger=ledger)
+    packets = device.packets
+    numbers = [device.number_of(sample.message) for sample in samples]
+    verdict = Verdict(device.stream, written=len(numbers), ledger=ledger)
     say = verdict.problems.append
     if not numbers:
         say("nothing in the file")
         return verdict
-    known = {packet.number: packet for packet in packets}
+    known = {packet.number: packet for packet in packets if not packet.spoilt}
     foreign = [number for number in numbers if number not in known]
     if foreign:
         say(f"{len(foreign)} samples that nobody sent, first {foreign[0]}")
@@ -81,12 +82,13 @@ def judge_stream(
     absent = [packet for packet in interval if packet.number not in in_file]
     verdict.sent = sum(packet.left is not None for packet in interval)
     verdict.overrun = len(interval) - verdict.sent
+    verdict.spoilt = sum(packet.spoilt for packet in interval)
     verdict.absent = len(absent)
     for earlier, later in zip(interval, interval[1:]):
-        verdict.unpowered += max(round((later.due - earlier.due) / PERIOD_S) - 1, 0)
+        verdict.unpowered += max(round((later.due - earlier.due) / device.period_s) - 1, 0)
 
     def excused(packet: Packet) -> bool:
-        return packet.left is None or any(
+        return packet.left is None or packet.spoilt or any(
             fault.began - 0.3 <= packet.due <= fault.ended + fault.return_s for fault in faults
         )
 
@@ -102,8 +104,8 @@ def judge_stream(
         verdict.back_s.append(back)
         if back > fault.return_s:
             say(f"the stream took {back:.1f} s to come back")
-    judge_dates(verdict, [(sample, known[number_of(sample.message)]) for sample in samples])
-    judge_ledger(verdict, faults, ledger_may_lag)
+    judge_dates(verdict, [(sample, known[number]) for sample, number in zip(samples, numbers)])
+    judge_ledger(verdict, faults, ledger_may_lag, device.counts_overrun)
     return verdict
 
 
@@ -125,7 +127,7 @@ def judge_dates(verdict: Verdict, pairs: list[tuple[Sample, Packet]]) -> None:
         )
 
 
-def judge_ledger(verdict: Verdict, faults: list[Fault], may_lag: int) -> None:
+def judge_ledger(verdict: Verdict, faults: list[Fault], may_lag: int, counts_overrun: bool) -> None:
     ledger, say = verdict.ledger, verdict.problems.append
     if not ledger:
         say("the ledger does not know the stream")
@@ -140,5 +142,7 @@ def judge_ledger(verdict: Verdict, faults: list[Fault], may_lag: int) -> None:
         say(f"ledger: {ledger['outages']} outages, in truth {outages}")
     truth = verdict.absent + verdict.unpowered
     unclear = sum(fault.unclear for fault in faults) + may_lag
+    if not counts_overrun:
+        unclear += verdict.overrun
     if abs(verdict.itemised - truth) > unclear:
         say(f"ledger: {verdict.itemised} missing or lost, in truth {truth}")

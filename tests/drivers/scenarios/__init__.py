@@ -1,5 +1,5 @@
 """What is done to the recorder, one file per kind of trouble."""
 
-from . import clock, disk, power, serial
+from . import camera, clock, disk, power, serial
 
-SCENARIOS = [*serial.SCENARIOS, *power.SCENARIOS, *disk.SCENARIOS, *clock.SCENARIOS]
+SCENARIOS = [*serial.SCENARIOS, *camera.SCENARIOS, *power.SCENARIOS, *disk.SCENARIOS, *clock.SCENARIOS]

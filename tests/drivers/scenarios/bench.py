@@ -1,11 +1,12 @@
-"""A guest with a rig of boards and a session that is being recorded."""
+"""A guest with a rig of devices and a session that is being recorded."""
 
 import shutil
 import time
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from devices.boards import KINDS, Board, kind_of
+from devices.boards import Board
+from devices.cameras import Camera
 from devices.serial import CdcAcm, Ftdi
 from judge.episode import HAS_MCAP, dexumi, info, read
 from judge.stream import Fault, Verdict, judge_stream
@@ -24,10 +25,13 @@ ADAPTERS = {
     INDEX: (CdcAcm, "TIP2"),
     MIDDLE: (CdcAcm, "TIP3"),
 }
-NAME_BY_ID = {
-    Ftdi: "usb-FTDI_FT232R_USB_UART_{}-if00-port0",
-    CdcAcm: "usb-Arduino_Uno_{}-if00",
-}
+WRIST = "/camera/wrist/image"
+HEAD = "/camera/head/image"
+TABLE = "/camera/table/image"
+SERIALS = {WRIST: "CAM1", HEAD: "CAM2", TABLE: "CAM3"}
+# The emulated processor is slow: what it can take without losses, on a busy host too.
+CAMERA_HZ = 15
+VGA = (640, 480)
 
 
 @dataclass
@@ -62,7 +66,9 @@ class Outcome:
 class Bench:
     """One boot. `folder` is the scenario's own."""
 
-    def __init__(self, lab: Lab, folder: Path, streams=tuple(ADAPTERS), disk_mb: int = 256):
+    def __init__(
+        self, lab: Lab, folder: Path, streams=tuple(ADAPTERS), disk_mb: int = 256, size=VGA, rate_hz=CAMERA_HZ
+    ):
         self.lab = lab
         self.folder = folder
         self.folder.mkdir(parents=True, exist_ok=True)
@@ -71,53 +77,48 @@ class Bench:
         self.machine = VirtualMachine(
             lab.provisions, lab.system, lab.initrd, folder / "vm", [self.disk]
         )
-        self.boards: dict[str, Board] = {}
-        for port, stream in enumerate(streams):
-            kind, serial = ADAPTERS[stream]
-            self.boards[stream] = Board(
-                stream, lambda kind=kind, serial=serial: kind(serial), self.machine.usb_socket(port)
-            )
+        self.streams = streams
+        self.size, self.rate_hz = size, rate_hz
+        self.devices: dict[str, Board | Camera] = {}
+        self.renew()
         self.outcome = Outcome()
+
+    def renew(self) -> None:
+        """The same devices, with new lists of what they send."""
+        for port, stream in enumerate(self.streams):
+            socket_path = self.machine.usb_socket(port)
+            if stream in ADAPTERS:
+                device = Board(stream, *ADAPTERS[stream], socket_path)
+            else:
+                device = Camera(stream, SERIALS[stream], self.size, self.rate_hz, socket_path)
+            self.devices[stream] = device
 
     def __enter__(self):
         self.machine.start()
-        for board in self.boards.values():
-            board.plug()
+        for device in self.devices.values():
+            device.plug()
         return self
 
     def __exit__(self, *_):
-        for board in self.boards.values():
-            board.unplug()
+        for device in self.devices.values():
+            device.unplug()
         self.machine.cut_power()
 
     # Before the recording.
 
-    def address(self, stream: str) -> str:
-        kind, serial = ADAPTERS[stream]
-        return "/dev/serial/by-id/" + NAME_BY_ID[kind].format(serial)
-
     def rig(self) -> str:
-        parts = ['format = 1\nname = "driver tests"\nhand = "xhand_right"\n']
-        for stream in self.boards:
-            driver, length = KINDS[kind_of(stream)][2:]
-            parts.append(
-                f'[[device]]\nstream = "{stream}"\ndriver = "{driver}"\n'
-                f'address = "{self.address(stream)}"\nbaud = 921600\n'
-                f"min_delay_s = {length * 10 / 921600:.6f}\n"
-            )
-        return "\n".join(parts)
+        head = 'format = 1\nname = "driver tests"\nhand = "xhand_right"\n'
+        return "\n".join([head, *(device.rig() for device in self.devices.values())])
 
     def prepare(self, mount: str = "mount /dev/vdb /data") -> None:
         """Mounts the disk, writes the rig, waits for the devices."""
         self.machine.sh(f"{mount} && cat >/data/rig.toml <<'END'\n{self.rig()}END\n")
-        for stream in self.boards:
+        for stream in self.devices:
             self.wait_plugged(stream)
 
     def wait_plugged(self, stream: str) -> None:
-        address = self.address(stream)
-        self.machine.wait_for(
-            lambda: self.machine.run(f"test -e {address}").status == 0, f"{address} appears", 60
-        )
+        link = self.devices[stream].link
+        self.machine.wait_for(lambda: self.machine.run(f"test -e {link}").status == 0, f"{link} appears", 60)
 
     # The recording.
 
@@ -153,16 +154,16 @@ class Bench:
         return status, self.machine.output(name)
 
     def while_unplugged(self, stream: str, seconds: float) -> Fault:
-        """Pulls a board's cable for some time."""
+        """Pulls a device's cable for some time."""
         began = time.monotonic()
-        self.boards[stream].unplug()
+        self.devices[stream].unplug()
         time.sleep(seconds)
-        self.boards[stream].plug()
+        self.devices[stream].plug()
         return Fault(began, time.monotonic(), outage=True)
 
     def device_names(self) -> list[str]:
-        """The kernel's names of the boards today."""
-        links = " ".join(self.address(stream) for stream in self.boards)
+        """The kernel's names of the devices today."""
+        links = " ".join(device.link for device in self.devices.values())
         return self.machine.sh(f"for link in {links}; do readlink -f $link; done").split()
 
     # Afterwards.
@@ -185,19 +186,18 @@ class Bench:
     def judge(
         self, episode: Path, faults: dict[str, list[Fault]] | None = None, ledger_may_lag: int = 0
     ) -> dict:
-        """Holds every stream of an episode against what its board sent."""
+        """Holds every stream of an episode against what its device sent."""
         report = info(self.lab.program, episode)
         if ledger_may_lag == 0:
             self.outcome.expect(report["balances"], "dexumi info: the ledger does not balance")
         if not HAS_MCAP:
             self.outcome.notes.append("content not compared: no Python package mcap")
             return report
-        samples = read(episode, list(self.boards))
-        for stream, board in self.boards.items():
-            number_of = KINDS[kind_of(stream)][1]
+        samples = read(episode, list(self.devices))
+        for stream, device in self.devices.items():
             self.outcome.verdicts.append(
                 judge_stream(
-                    stream, board.packets, samples[stream], number_of, report["ledger"].get(stream, {}),
+                    device, samples[stream], report["ledger"].get(stream, {}),
                     (faults or {}).get(stream, []), ledger_may_lag,
                 )
             )

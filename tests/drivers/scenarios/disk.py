@@ -3,7 +3,7 @@
 import time
 from pathlib import Path
 
-from judge.stream import PERIOD_S
+from devices.boards import PERIOD_S
 
 from .bench import ENCODERS, INDEX, Bench, Lab, Outcome
 

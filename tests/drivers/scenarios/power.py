@@ -5,9 +5,8 @@ import shutil
 import time
 from pathlib import Path
 
-from devices.boards import KINDS, kind_of
 from judge.episode import HAS_MCAP, dexumi, read
-from judge.stream import PERIOD_S
+from devices.boards import PERIOD_S
 from machine.image import read_file, read_folder, replay_journal
 from machine.powercut import apply
 
@@ -21,11 +20,10 @@ SEED = 20_250_101
 def judge_cut(bench: Bench, episode: Path, cut_at: float, label: str) -> list[float]:
     """Each stream must be a prefix of what was sent, up to a second before the cut.
     Returns what was lost of each [s]."""
-    samples = read(episode, list(bench.boards))
+    samples = read(episode, list(bench.devices))
     losses = []
-    for stream, board in bench.boards.items():
-        number_of = KINDS[kind_of(stream)][1]
-        numbers = [number_of(sample.message) for sample in samples[stream]]
+    for stream, board in bench.devices.items():
+        numbers = [board.number_of(sample.message) for sample in samples[stream]]
         known = {packet.number: packet for packet in board.packets}
         expect = bench.outcome.expect
         expect(numbers, f"{label}: {stream} is empty")
@@ -56,7 +54,7 @@ def power_cut(lab: Lab, folder: Path) -> Outcome:
     for number in range(CUTS + 1):
         shutil.copy(bench.disk.path, boot)
         bench.disk.log.unlink(missing_ok=True)
-        bench.boards = {stream: fresh(board) for stream, board in bench.boards.items()}
+        bench.renew()
         with bench:
             bench.prepare()
             bench.record(60)
@@ -95,11 +93,6 @@ def power_cut(lab: Lab, folder: Path) -> Outcome:
         f"{sum(cut.writes for cut in cuts)} writes, {sum(cut.unflushed for cut in cuts)} not flushed at the cut"
     )
     return bench.outcome
-
-
-def fresh(board):
-    """The same board, with a new list."""
-    return type(board)(board.stream, board.make_adapter, board.socket_path)
 
 
 def recovered(lab: Lab, disk: Path, target: Path) -> Path:

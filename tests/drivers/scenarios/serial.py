@@ -38,10 +38,10 @@ def unplug(lab: Lab, folder: Path) -> Outcome:
     """Each board is pulled and plugged in again, one after another."""
     with Bench(lab, folder) as bench:
         bench.prepare()
-        bench.record(4 + 5 * len(bench.boards))
+        bench.record(4 + 5 * len(bench.devices))
         time.sleep(2)
         faults = {}
-        for stream in bench.boards:
+        for stream in bench.devices:
             faults[stream] = [bench.while_unplugged(stream, 1.5)]
             time.sleep(3)
         status, said = bench.finished()
@@ -61,10 +61,10 @@ def renumbered(lab: Lab, folder: Path) -> Outcome:
         began = time.monotonic()
         bench.machine.send_signal("record", "STOP")
         for stream in (ENCODERS, INDEX):
-            bench.boards[stream].unplug()
+            bench.devices[stream].unplug()
         time.sleep(1)
         for stream in (ENCODERS, INDEX):
-            bench.boards[stream].plug()
+            bench.devices[stream].plug()
             bench.wait_plugged(stream)
         after = bench.device_names()
         bench.machine.send_signal("record", "CONT")
@@ -76,7 +76,7 @@ def renumbered(lab: Lab, folder: Path) -> Outcome:
         bench.stop()
         faults = {
             stream: [Fault(began, ended, unclear=12, outage=stream in (ENCODERS, INDEX))]
-            for stream in bench.boards
+            for stream in bench.devices
         }
         bench.judge(bench.fetch() / "episode_0000.mcap", faults)
     return bench.outcome
@@ -95,7 +95,7 @@ def stopped(lab: Lab, folder: Path) -> Outcome:
         bench.machine.send_signal("record", "CONT")
         fault = [Fault(began, time.monotonic(), unclear=6)]
         bench.finished()
-        bench.judge(bench.fetch() / "episode_0000.mcap", {stream: fault for stream in bench.boards})
+        bench.judge(bench.fetch() / "episode_0000.mcap", {stream: fault for stream in bench.devices})
     return bench.outcome
 
 
@@ -117,15 +117,15 @@ def busy(lab: Lab, folder: Path) -> Outcome:
         )
         # The other one waits for the board as it is plugged in again.
         began = time.monotonic()
-        bench.boards[THUMB].unplug()
+        bench.devices[THUMB].unplug()
         bench.machine.background(
-            f"sh -c 'until [ -e {bench.address(THUMB)} ]; do :; done; exec dexumi record "
+            f"sh -c 'until [ -e {bench.devices[THUMB].link} ]; do :; done; exec dexumi record "
             "--rig /data/other.toml --out /data/other --seconds 3 --settle-s 0 --reserve-mb 1'",
             "other",
         )
         # The first one is stopped for as long as the other one needs to be first.
         bench.machine.send_signal("record", "STOP")
-        bench.boards[THUMB].plug()
+        bench.devices[THUMB].plug()
         bench.machine.wait_for(
             lambda: "recording" in bench.machine.output("other"), "the other one records", 60
         )
