@@ -7,4 +7,5 @@ mod errors; // what a user sees when something is wrong
 mod kill; // kill -9 in the middle of an episode
 mod program; // starts the binary and the emulated rig
 mod real_input; // a real video and real keypoints, to the pixel
+mod remote; // orders over HTTP, the live view, and who is let in
 mod whole_job; // the demo: calibrate, record, align, retarget, export, view

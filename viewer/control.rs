@@ -10,16 +10,17 @@ use std::{
     collections::HashMap,
     io::{Read, Write},
     os::unix::net::UnixStream,
-    path::Path,
+    path::{Path, PathBuf},
     time::Duration,
 };
 
-use dexumi_capture::Status;
+use dexumi_capture::{BrokenSegment, CaptureError, Ended, EpisodeReport, Status};
+use dexumi_episode::Ledger;
 use serde::{Deserialize, Serialize};
 use tokio::{
     io::{AsyncBufReadExt, AsyncWriteExt, BufReader},
     net::UnixListener,
-    sync::{mpsc, watch},
+    sync::{mpsc, oneshot, watch},
 };
 
 /// Kind of packet: [`Published`] as JSON.
@@ -97,6 +98,145 @@ pub enum Order {
     Quit,
 }
 
+/// An order on its way to the recorder.
+#[derive(Debug)]
+pub struct Request {
+    /// What is to be done.
+    pub order: Order,
+    /// Where to say what came of it.
+    pub reply: Option<oneshot::Sender<Answer>>,
+}
+
+impl From<Order> for Request {
+    /// Nobody waits for an answer: what comes of it is seen in [`Published`].
+    fn from(order: Order) -> Self {
+        Self { order, reply: None }
+    }
+}
+
+/// What came of an order, after it happened.
+pub type Answer = Result<Done, Refusal>;
+
+/// What was done.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+#[serde(rename_all = "snake_case", tag = "done")]
+pub enum Done {
+    /// An episode is being recorded.
+    Started {
+        /// Its number.
+        number: u32,
+        /// Its file, once complete.
+        path: PathBuf,
+        /// What is to be done in it.
+        task: String,
+    },
+    /// The episode is over.
+    Stopped(Box<Stopped>),
+    /// The episode was thrown away.
+    Discarded {
+        /// Its number; the next one gets it again.
+        number: u32,
+    },
+    /// The moment is noted.
+    Marked {
+        /// Number of the episode.
+        number: u32,
+        /// What of.
+        text: String,
+    },
+    /// The program ends.
+    Quitting,
+}
+
+/// A finished episode, with what became of its packets.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Stopped {
+    /// Its number.
+    pub number: u32,
+    /// Its file; of a write error, the partial one.
+    pub path: PathBuf,
+    /// Start to stop [s].
+    pub duration_s: f64,
+    /// Size [byte].
+    pub bytes: u64,
+    /// Why it ended.
+    pub ended: Ended,
+    /// Files that a write error left unfinished before this one.
+    pub broken: Vec<BrokenSegment>,
+    /// Whether it ended on request, in one file, with nothing lost, missing or suspect.
+    pub clean: bool,
+    /// What became of every stream's packets.
+    pub ledger: Ledger,
+}
+
+impl Stopped {
+    /// Of a report.
+    pub fn new(number: u32, report: &EpisodeReport) -> Self {
+        Self {
+            number,
+            path: absolute(&report.path),
+            duration_s: report.duration_s,
+            bytes: report.bytes,
+            ended: report.ended.clone(),
+            broken: report
+                .broken
+                .iter()
+                .map(|broken| BrokenSegment {
+                    path: absolute(&broken.path),
+                    problem: broken.problem.clone(),
+                })
+                .collect(),
+            clean: is_clean(report),
+            ledger: report.ledger.clone(),
+        }
+    }
+}
+
+/// Whether an episode ended on request, in one file, with nothing lost, missing
+/// or suspect.
+pub fn is_clean(report: &EpisodeReport) -> bool {
+    report.ended == Ended::Stopped
+        && report.broken.is_empty()
+        && report.ledger.values().all(|ledger| ledger.is_clean())
+}
+
+/// A path that whoever runs elsewhere understands too.
+pub fn absolute(path: &Path) -> PathBuf {
+    std::path::absolute(path).unwrap_or_else(|_| path.to_owned())
+}
+
+/// Why an order was not obeyed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Refusal {
+    /// Of what kind.
+    pub why: Why,
+    /// In words, with what to do.
+    pub reason: String,
+}
+
+/// Kinds of refusal.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Why {
+    /// It does not fit what the recorder does just now.
+    State,
+    /// The disk is down to its reserve.
+    Disk,
+    /// It was tried, and failed.
+    Failed,
+}
+
+impl From<CaptureError> for Refusal {
+    fn from(error: CaptureError) -> Self {
+        let why = match &error {
+            CaptureError::State { .. } => Why::State,
+            CaptureError::DiskReserve { .. } => Why::Disk,
+            _ => Why::Failed,
+        };
+        let reason = format!("{:#}", anyhow::Error::from(error));
+        Self { why, reason }
+    }
+}
+
 fn packet(kind: u8, payload: &[&[u8]]) -> Vec<u8> {
     let length: usize = 1 + payload.iter().map(|part| part.len()).sum::<usize>();
     let mut packet = Vec::with_capacity(4 + length);
@@ -117,7 +257,7 @@ pub async fn serve(
     listener: UnixListener,
     published: watch::Receiver<Published>,
     previews: impl Fn() -> Previews + Clone + Send + 'static,
-    orders: mpsc::Sender<Order>,
+    orders: mpsc::Sender<Request>,
 ) {
     while let Ok((stream, _)) = listener.accept().await {
         let (reader, mut writer) = stream.into_split();
@@ -125,8 +265,8 @@ pub async fn serve(
         tokio::spawn(async move {
             let mut lines = BufReader::new(reader).lines();
             while let Ok(Some(line)) = lines.next_line().await {
-                if let Ok(order) = serde_json::from_str(&line)
-                    && orders.send(order).await.is_err()
+                if let Ok(order) = serde_json::from_str::<Order>(&line)
+                    && orders.send(order.into()).await.is_err()
                 {
                     break;
                 }

@@ -42,6 +42,7 @@ impl Exit {
                 return match error {
                     EpisodeError::Config { .. }
                     | EpisodeError::Damaged { .. }
+                    | EpisodeError::Nothing { .. }
                     | EpisodeError::Content { .. } => Self::BadInput,
                     _ => Self::Failed,
                 };

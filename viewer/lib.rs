@@ -7,6 +7,7 @@ pub mod emulate;
 mod exit;
 mod page;
 mod picture;
+mod remote;
 mod report;
 pub mod sync;
 mod terminal;

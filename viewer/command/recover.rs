@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
 use clap::Args;
-use dexumi_episode::{EpisodeError, Recovery, Session, recover};
+use dexumi_episode::{EpisodeError, Recovery, Session, recover, unfinished_in};
 
 use super::print_json;
 use crate::{Exit, terminal};
@@ -21,19 +21,6 @@ pub struct Recover {
     /// For machines.
     #[arg(long)]
     json: bool,
-}
-
-fn unfinished(folder: &Path) -> Result<Vec<PathBuf>, EpisodeError> {
-    let entries = std::fs::read_dir(folder).map_err(EpisodeError::io("list", folder))?;
-    let mut files: Vec<_> = entries
-        .filter_map(|entry| Some(entry.ok()?.path()))
-        .filter(|path| {
-            let name = path.file_name().unwrap_or_default().to_string_lossy();
-            name.starts_with("episode_") && name.ends_with(".mcap.partial")
-        })
-        .collect();
-    files.sort();
-    Ok(files)
 }
 
 /// One line about a recovery, for people.
@@ -55,7 +42,7 @@ impl Recover {
         let mut done = Vec::new();
         for path in &self.paths {
             let (folder, files) = if path.is_dir() {
-                (path.clone(), unfinished(path)?)
+                (path.clone(), unfinished_in(path)?)
             } else if path.exists() {
                 let folder = path
                     .parent()
@@ -70,9 +57,17 @@ impl Recover {
             // Nobody may be writing what is recovered.
             let _lock = Session::lock_for_repair(&folder)?;
             for file in files {
-                let recovery = recover(&file).context("cannot recover")?;
-                eprintln!("{}", sentence(&recovery));
-                done.push(recovery);
+                match recover(&file) {
+                    Ok(recovery) => {
+                        eprintln!("{}", sentence(&recovery));
+                        done.push(recovery);
+                    }
+                    // One that ended before its first record hinders no other.
+                    Err(error @ EpisodeError::Nothing { .. }) if path.is_dir() => {
+                        eprintln!("note: {error}");
+                    }
+                    Err(error) => return Err(error).context("cannot recover"),
+                }
             }
         }
         if done.is_empty() {

@@ -10,6 +10,7 @@ mod child;
 mod depth;
 mod encoder;
 pub mod encoder_scan;
+pub mod ffmpeg;
 pub mod gate;
 pub mod inspire_encoders;
 pub mod inspire_fsr;
@@ -83,6 +84,7 @@ pub const DRIVERS: &[Driver] = &[
     udp::OSC,
     udp::HTS,
     rokoko::DRIVER,
+    ffmpeg::DRIVER,
 ];
 
 /// An open connection.

@@ -7,7 +7,7 @@ use dexumi_episode::{FINGERS, Rig};
 use super::{
     EmulateError, ExoMap, RigOptions, bridge, camera,
     device::{Device, Shared},
-    exo, natnet, record3d, rokoko, survive, udp,
+    exo, ffmpeg, natnet, record3d, rokoko, survive, udp,
 };
 
 /// One emulated device: the driver that is to be spoken to, and the streams that
@@ -125,6 +125,7 @@ pub(super) const EMULATORS: &[Emulator] = &[
     udp::OSC,
     udp::HTS,
     rokoko::EMULATOR,
+    ffmpeg::EMULATOR,
 ];
 
 /// A rig while it is being put together.

@@ -13,6 +13,7 @@ mod device;
 mod exo;
 mod exo_map;
 mod faults;
+mod ffmpeg;
 pub mod mark;
 mod natnet;
 mod pty;

@@ -9,9 +9,9 @@ use std::{
 };
 
 use dexumi_episode::{
-    Calibration, ChannelId, ClockEstimator, ClockFit, Delta, Device, Echo, EpisodeError,
-    EpisodeWriter, HostTime, JointCalibration, SessionAnchor, SessionTime, StreamClock, StreamKind,
-    StreamLedger,
+    Calibration, ChannelId, ClockEstimator, ClockFit, Delta, Device, DeviceTime, Echo,
+    EpisodeError, EpisodeWriter, HostTime, JointCalibration, SessionAnchor, SessionTime,
+    StreamClock, StreamKind, StreamLedger,
     schema::{StreamHealth, suspect},
 };
 
@@ -29,6 +29,8 @@ const FIT_INTERVAL: Delta = Delta::from_millis(200);
 /// A device that sends nothing for longer is frozen, if its usual period is not
 /// a tenth of that or more.
 const SILENCE: Delta = Delta::from_millis(1_000);
+/// After the opening of a device, gaps are not counted for so long.
+const SETTLING: Delta = Delta::from_millis(500);
 /// A camera without a clock is counted anew this often, so that the tolerance of
 /// its nominal rate does not add up.
 const PACE_SPAN: Delta = Delta::from_millis(20_000);
@@ -56,6 +58,7 @@ pub(super) struct Stream {
     paced: Option<(HostTime, u64, u64)>,
     /// Arrivals of the last second.
     recent: VecDeque<HostTime>,
+    first_arrival: Option<HostTime>,
     last_arrival: Option<HostTime>,
     values: Vec<f64>,
     about: Vec<(String, String)>,
@@ -143,6 +146,7 @@ impl Stream {
             kernel_stamps: false,
             paced: None,
             recent: VecDeque::new(),
+            first_arrival: None,
             last_arrival: None,
             values: Vec::new(),
             about: Vec::new(),
@@ -310,9 +314,9 @@ impl Stream {
             }
         }
         self.kernel_stamps = sample.captured.is_some();
-        let host = match (sample.captured, &self.fit, sample.device) {
-            (Some(captured), ..) => captured,
-            (None, Some((fit, _)), Some(device)) if trusted => fit.to_host(device),
+        let host = match (sample.captured, sample.device) {
+            (Some(captured), _) => captured,
+            (None, Some(device)) if trusted => self.date(device, arrival),
             _ => arrival - Delta::from_secs_f64(self.device.min_delay_s),
         };
         let capture = anchor.to_session(host) - self.latency;
@@ -337,6 +341,27 @@ impl Stream {
         }
     }
 
+    /// When a sample was taken by the fit: never after it arrived. A fit that says
+    /// so was made from samples that came late, as a device's own buffer does when
+    /// it is opened.
+    fn date(&mut self, device: DeviceTime, arrival: HostTime) -> HostTime {
+        let tick = self
+            .clock
+            .as_ref()
+            .map_or(Delta::ZERO, |clock| clock.model().tick());
+        let latest = arrival + tick;
+        let dated = |fit: &Option<(ClockFit, HostTime)>| {
+            fit.as_ref().map_or(arrival, |(fit, _)| fit.to_host(device))
+        };
+        let host = dated(&self.fit);
+        if host <= latest {
+            return host;
+        }
+        let fit = self.clock.as_ref().and_then(|clock| clock.fit(arrival));
+        self.fit = fit.map(|fit| (fit, arrival));
+        dated(&self.fit).min(arrival)
+    }
+
     /// Samples that the device's clock, or the kernel's stamps, say are missing before
     /// this one, for a device without a sequence of its own. What has been counted as
     /// lost or missing already is not counted again. After an outage, and where the
@@ -346,8 +371,16 @@ impl Stream {
         let stamp = match (sample.captured, sample.device) {
             (Some(captured), _) => captured.nanos(),
             (None, Some(device)) if trusted => device.nanos(),
+            (None, Some(_)) => {
+                // It is there, though its time is not.
+                self.counted_since = counted + 1;
+                return 0;
+            }
             _ => return 0,
         };
+        // What a device kept from before it was opened says nothing of losses.
+        let first_arrival = *self.first_arrival.get_or_insert(sample.arrival);
+        let settled = sample.arrival - first_arrival > SETTLING;
         let last = self.last.replace((host, Some(stamp)));
         let Some((last_host, Some(last_stamp))) = last else {
             return 0;
@@ -366,7 +399,7 @@ impl Stream {
             self.rhythm.interrupt();
         }
         let left_out = self.rhythm.step(step);
-        if self.driver.counts_missing && step < 1e9 {
+        if !settled || (self.driver.counts_missing && step < 1e9) {
             return 0;
         }
         left_out.saturating_sub(counted)
@@ -435,6 +468,14 @@ impl Stream {
             What::Missing { count } => self.ledger.missing += count,
             What::Discarded { bytes } => self.ledger.bytes_discarded += bytes,
         }
+    }
+
+    /// Samples that were counted as written, but did not reach the file.
+    pub fn unwrite(&mut self, lost: &BTreeMap<ChannelId, u64>) {
+        let main = self.channels.as_ref().map(Channels::main);
+        let count = main.and_then(|main| lost.get(&main)).copied().unwrap_or(0);
+        self.ledger.written = self.ledger.written.saturating_sub(count);
+        self.ledger.lose("write_error", count);
     }
 
     /// Counts samples that a file after a write error took over from the one before.

@@ -64,6 +64,13 @@ pub struct ClockModel {
     pub min_delay_ns: i64,
 }
 
+impl ClockModel {
+    /// One tick of the device's clock.
+    pub fn tick(&self) -> Delta {
+        Delta::from_nanos(self.tick_ns)
+    }
+}
+
 /// The only bridge from [`DeviceTime`] to [`HostTime`].
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct ClockFit {
@@ -230,7 +237,7 @@ pub struct ClockEstimator {
     window: Delta,
     envelope: Option<Envelope>,
     last_host: Option<HostTime>,
-    rebel: Vec<(DeviceTime, HostTime)>,
+    rebels: Rebels<(DeviceTime, HostTime)>,
     /// Times the device's clock was reset or jumped.
     jumps: u64,
     gated: u64,
@@ -246,7 +253,7 @@ impl ClockEstimator {
             window,
             envelope: None,
             last_host: None,
-            rebel: Vec::new(),
+            rebels: Rebels::default(),
             jumps: 0,
             gated: 0,
             residuals: Vec::new(),
@@ -257,7 +264,7 @@ impl ClockEstimator {
     /// The device may have been without power: the next sample starts a new fit.
     pub fn restart(&mut self) {
         self.envelope = None;
-        self.rebel.clear();
+        self.rebels.clear();
         self.residuals.clear();
         self.echoes.clear();
     }
@@ -274,9 +281,10 @@ impl ClockEstimator {
         self.echoes.push(echo);
     }
 
-    /// Takes a sample and says whether it agrees with the fit. One that
-    /// contradicts it by more than 250 ms is kept out; five that agree with each
-    /// other start the clock anew.
+    /// Takes a sample and says whether the fit may date it. One that is more than
+    /// 250 ms early, or later than a process can be stopped, is kept out; five that
+    /// agree with each other, and come at the pace of their own stamps, start the
+    /// clock anew. What waited while the process was stopped comes in a burst.
     pub fn push(&mut self, device: DeviceTime, host: HostTime) -> bool {
         self.last_host = Some(host);
         let Some(envelope) = &mut self.envelope else {
@@ -289,19 +297,11 @@ impl ClockEstimator {
         // Late by whole seconds is possible (a stopped process); early is not, nor
         // is a clock that runs backwards.
         let backwards = x < envelope.last_x - JUMP.nanos();
-        if backwards || contradicts(Delta::from_nanos(residual)) {
+        let early = backwards || residual < -JUMP.nanos();
+        if early || residual > LATEST.nanos() {
             self.gated += 1;
-            let offset = host.nanos() - device.nanos();
-            let agrees = |&(d, h): &(DeviceTime, HostTime)| {
-                (h.nanos() - d.nanos() - offset).abs() < JUMP.nanos()
-            };
-            if !self.rebel.iter().all(agrees) {
-                self.rebel.clear();
-            }
-            self.rebel.push((device, host));
-            if self.rebel.len() >= JUMP_SAMPLES {
+            if let Some(samples) = self.rebels.push((device, host), |&sample| sample) {
                 self.jumps += 1;
-                let samples = std::mem::take(&mut self.rebel);
                 let mut fresh = Envelope::new(samples[0].0, samples[0].1);
                 samples[1..].iter().for_each(|&(d, h)| fresh.push(d, h));
                 self.envelope = Some(fresh);
@@ -309,9 +309,9 @@ impl ClockEstimator {
                 self.echoes.clear();
                 return true;
             }
-            return false;
+            return !early;
         }
-        self.rebel.clear();
+        self.rebels.clear();
         envelope.push(device, host);
         envelope.forget_before(self.window);
         if self.residuals.len() == 1024 {
@@ -319,6 +319,11 @@ impl ClockEstimator {
         }
         self.residuals.push(residual.max(0));
         true
+    }
+
+    /// What is declared of the clock.
+    pub fn model(&self) -> ClockModel {
+        self.model
     }
 
     /// Samples kept out because they contradicted the fit.
@@ -444,7 +449,47 @@ fn fit_of(
 /// Whether a sample that arrived so long after its fitted time cannot have been
 /// stamped then.
 pub(crate) fn contradicts(delay: Delta) -> bool {
-    delay.nanos() < -JUMP.nanos() || delay > LATEST
+    delay.nanos() < -JUMP.nanos() || delay.nanos() > 6 * LATEST.nanos()
+}
+
+/// Samples that contradict a fit, until there are enough of them to be right.
+#[derive(Debug, Clone)]
+struct Rebels<T>(Vec<T>);
+
+impl<T> Default for Rebels<T> {
+    fn default() -> Self {
+        Self(Vec::new())
+    }
+}
+
+impl<T> Rebels<T> {
+    fn clear(&mut self) {
+        self.0.clear();
+    }
+
+    /// Takes one; gives all when they are five that agree on the offset, and came
+    /// at the pace of their own stamps.
+    fn push(&mut self, sample: T, times: impl Fn(&T) -> (DeviceTime, HostTime)) -> Option<Vec<T>> {
+        let (device, host) = times(&sample);
+        let offset = host.nanos() - device.nanos();
+        let agrees = |rebel: &T| {
+            let (d, h) = times(rebel);
+            (h.nanos() - d.nanos() - offset).abs() < JUMP.nanos()
+        };
+        if !self.0.iter().all(agrees) {
+            self.0.clear();
+        }
+        self.0.push(sample);
+        if self.0.len() < JUMP_SAMPLES {
+            return None;
+        }
+        let (first_device, first_host) = times(&self.0[0]);
+        if 2 * (host - first_host).nanos() < (device - first_device).nanos() {
+            self.0.remove(0);
+            return None;
+        }
+        Some(std::mem::take(&mut self.0))
+    }
 }
 
 /// One stretch of a recording over which the device's clock did not jump.
@@ -472,7 +517,7 @@ pub fn fit_recording(
     let mut current: Vec<(DeviceTime, HostTime)> = anchors.to_vec();
     let mut first = 0;
     let mut level: Option<i64> = lowest_offset(&current);
-    let mut rebel: Vec<(usize, DeviceTime, HostTime)> = Vec::new();
+    let mut rebels: Rebels<(usize, DeviceTime, HostTime)> = Rebels::default();
     for (index, &(device, host, trusted)) in samples.iter().enumerate() {
         if !trusted {
             continue;
@@ -486,22 +531,15 @@ pub fn fit_recording(
                 offset - level > -JUMP.nanos() && offset - level < LATEST.nanos()
             });
         if near {
-            rebel.clear();
+            rebels.clear();
             level = Some(level.map_or(offset, |level| level.min(offset)));
             current.push((device, host));
             continue;
         }
-        if !rebel
-            .iter()
-            .all(|&(_, d, h)| (h.nanos() - d.nanos() - offset).abs() < JUMP.nanos())
-        {
-            rebel.clear();
-        }
-        rebel.push((index, device, host));
-        if rebel.len() >= JUMP_SAMPLES {
+        if let Some(samples) = rebels.push((index, device, host), |&(_, d, h)| (d, h)) {
             segments.push((first, std::mem::take(&mut current)));
-            first = rebel[0].0;
-            current = rebel.drain(..).map(|(_, d, h)| (d, h)).collect();
+            first = samples[0].0;
+            current = samples.into_iter().map(|(_, d, h)| (d, h)).collect();
             level = lowest_offset(&current);
         }
     }
@@ -640,6 +678,26 @@ mod tests {
         let segments = fit_recording(MODEL, &[], &[], &samples);
         assert_eq!(segments.len(), 2);
         assert_eq!(segments[1].first, half);
+    }
+
+    #[test]
+    fn a_backlog_after_a_long_stop_is_late_and_no_new_clock() {
+        let mut points = cloud(0.0, 40.0, 3);
+        let start = points[0].1;
+        for point in &mut points {
+            // Stopped from second 15 to 27: what was sent meanwhile is read at once.
+            let since = point.1 - start;
+            if since > Delta::from_millis(15_000) && since < Delta::from_millis(27_000) {
+                point.1 = start + Delta::from_millis(27_000);
+            }
+        }
+        let mut live = ClockEstimator::new(MODEL, Delta::from_millis(60_000));
+        for &(d, h, _) in &points {
+            assert!(live.push(d, h));
+        }
+        assert_eq!(live.jumps(), 0);
+        let samples: Vec<_> = points.iter().map(|&(d, h, _)| (d, h, true)).collect();
+        assert_eq!(fit_recording(MODEL, &[], &[], &samples).len(), 1);
     }
 
     #[test]

@@ -18,6 +18,15 @@ pub enum EpisodeError {
         #[source]
         source: std::io::Error,
     },
+    /// An unfinished episode that ends before its first record.
+    #[error(
+        "holds no whole record, nothing to recover; remove it: {}",
+        path.display()
+    )]
+    Nothing {
+        /// Which.
+        path: PathBuf,
+    },
     /// A file that a person edits does not say what it should.
     #[error("{what}: {problem} in {}", path.display())]
     Config {

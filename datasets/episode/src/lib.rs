@@ -38,6 +38,6 @@ pub use ledger::{Ledger, StreamLedger};
 pub use read::{Episode, EpisodeFile, ImageIndex, MessageTimes};
 pub use recover::{Recovered, Recovery, recover};
 pub use rig::{CameraMode, Device, FINGERS, Mount, Rig, StreamKind, TOPICS, isometry};
-pub use session::{Notes, Outcome, Session, episodes_in, find_calibration};
+pub use session::{Notes, Outcome, Session, episodes_in, find_calibration, unfinished_in};
 pub use time::{Delta, DeviceTime, HostTime, SessionAnchor, SessionTime, TickUnwrapper};
 pub use write::{ChannelId, EpisodeInfo, EpisodeWriter, FORMAT_VERSION, StreamClock, partial_path};

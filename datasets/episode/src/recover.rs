@@ -81,10 +81,9 @@ pub fn recover(partial: &Path) -> Result<Recovery, EpisodeError> {
         .len()
         == 0
     {
-        return Err(EpisodeError::content(
-            "file is empty, nothing to recover; remove",
-            partial,
-        ));
+        return Err(EpisodeError::Nothing {
+            path: partial.to_owned(),
+        });
     }
     // SAFETY: no recorder writes to it any more: the session folder is locked by
     // whoever records or recovers.
@@ -103,10 +102,9 @@ pub fn recover(partial: &Path) -> Result<Recovery, EpisodeError> {
     }
     if carry.messages == 0 && carry.metadata == 0 {
         let _ = writer.discard();
-        return Err(EpisodeError::content(
-            "no whole record found, nothing to recover",
-            partial,
-        ));
+        return Err(EpisodeError::Nothing {
+            path: partial.to_owned(),
+        });
     }
     let original = partial.with_file_name(format!("{stem}.cut"));
     let recovered = Recovered {

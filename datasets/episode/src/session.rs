@@ -120,9 +120,7 @@ impl Session {
     /// # Errors
     /// The folder cannot be listed.
     pub fn unfinished(&self) -> Result<Vec<PathBuf>, EpisodeError> {
-        files_in(&self.folder, |name| {
-            name.starts_with("episode_") && name.ends_with(".mcap.partial")
-        })
+        unfinished_in(&self.folder)
     }
 }
 
@@ -186,6 +184,16 @@ impl Notes {
     }
 }
 
+/// Unfinished episodes of a folder.
+///
+/// # Errors
+/// It cannot be listed.
+pub fn unfinished_in(folder: &Path) -> Result<Vec<PathBuf>, EpisodeError> {
+    files_in(folder, |name| {
+        name.starts_with("episode_") && name.ends_with(".mcap.partial")
+    })
+}
+
 fn number_of(name: &str) -> Option<u32> {
     name.strip_prefix("episode_")?
         .split('.')
@@ -219,9 +227,7 @@ pub fn episodes_in(path: &Path) -> Result<Vec<PathBuf>, EpisodeError> {
         name.starts_with("episode_") && name.ends_with(".mcap")
     })?;
     if files.is_empty() {
-        let unfinished = files_in(path, |name| {
-            name.starts_with("episode_") && name.ends_with(".mcap.partial")
-        })?;
+        let unfinished = unfinished_in(path)?;
         let problem = if unfinished.is_empty() {
             "no episode_*.mcap found, expected a session made by `dexumi record`".to_owned()
         } else {

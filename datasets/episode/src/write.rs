@@ -363,29 +363,33 @@ impl EpisodeWriter {
         std::fs::remove_file(&partial).map_err(EpisodeError::io("remove", &partial))
     }
 
-    /// Leaves the unfinished file for `dexumi recover`, after a write error.
-    pub fn abandon(self) -> PathBuf {
+    /// Leaves the unfinished file for `dexumi recover`, after a write error. Returns
+    /// its path and the messages that did not reach it, by channel.
+    pub fn abandon(self) -> (PathBuf, BTreeMap<ChannelId, u64>) {
+        let mut lost = BTreeMap::new();
+        for (images, pending) in [(false, &self.sensors), (true, &self.images)] {
+            for (header, _) in &pending.headers {
+                let id = header.channel_id;
+                *lost.entry(ChannelId { id, images }).or_default() += 1;
+            }
+        }
+        // The library's drop would finish the file; into_inner does not.
         drop(self.writer.into_inner());
-        self.partial
+        (self.partial, lost)
     }
 
     /// As [`abandon`](Self::abandon), and hands what did not reach the file to the
     /// next one, whose channels must have been added in the same order. Returns
     /// the path and the messages handed over, by channel.
-    pub fn abandon_into(mut self, next: &mut Self) -> (PathBuf, BTreeMap<ChannelId, u64>) {
-        let mut moved = BTreeMap::new();
-        for (images, from, to) in [
-            (false, std::mem::take(&mut self.sensors), &mut next.sensors),
-            (true, std::mem::take(&mut self.images), &mut next.images),
+    pub fn abandon_into(self, next: &mut Self) -> (PathBuf, BTreeMap<ChannelId, u64>) {
+        for (from, to) in [
+            (&self.sensors, &mut next.sensors),
+            (&self.images, &mut next.images),
         ] {
-            for (header, _) in &from.headers {
-                let id = header.channel_id;
-                *moved.entry(ChannelId { id, images }).or_default() += 1;
-            }
-            to.headers.extend(from.headers);
-            to.data.extend(from.data);
+            to.headers.extend(from.headers.iter().copied());
+            to.data.extend_from_slice(&from.data);
         }
-        (self.abandon(), moved)
+        self.abandon()
     }
 
     /// Where the unfinished file is.

@@ -6,8 +6,53 @@ use crate::{
     error::CaptureError,
 };
 
+/// The moving sines with images that are JPEGs for any reader: grey, 8x8, the time
+/// in a comment (ITU T.81).
+pub struct Jpegs;
+
+impl Scene for Jpegs {
+    fn joint_angles_rad(&self, t_s: f64) -> Vec<f64> {
+        Sines.joint_angles_rad(t_s)
+    }
+
+    fn force_counts(&self, finger: usize, t_s: f64) -> [f64; 3] {
+        Sines.force_counts(finger, t_s)
+    }
+
+    fn world_from_wrist(&self, t_s: f64) -> Isometry3<f64> {
+        Sines.world_from_wrist(t_s)
+    }
+
+    fn image(&self, camera: &str, t_s: f64, _: Option<Mark>) -> Result<Vec<u8>, String> {
+        let mut jpeg = vec![0xFF, 0xD8];
+        let mut segment = |marker: u8, data: &[u8]| {
+            jpeg.extend([0xFF, marker]);
+            jpeg.extend((data.len() as u16 + 2).to_be_bytes());
+            jpeg.extend(data);
+        };
+        segment(0xFE, format!("{camera} {t_s:.6}").as_bytes());
+        segment(0xDB, &[&[0][..], &[1; 64]].concat());
+        segment(0xC0, &[8, 0, 8, 0, 8, 1, 1, 0x11, 0]);
+        let one_code = [&[1][..], &[0; 16]].concat();
+        segment(0xC4, &[&[0x00][..], &one_code].concat());
+        segment(0xC4, &[&[0x10][..], &one_code].concat());
+        segment(0xDA, &[1, 1, 0, 0, 63, 0]);
+        jpeg.extend([0x3F, 0xFF, 0xD9]);
+        Ok(jpeg)
+    }
+}
+
 /// A rig of these parts.
 pub fn start(parts: Vec<Part>, faults: &str) -> (EmulatedRig, TempDir) {
+    start_scene(Arc::new(Sines), parts, faults)
+}
+
+/// A rig of these parts in a scene of its own.
+pub fn start_scene(
+    scene: Arc<dyn Scene>,
+    parts: Vec<Part>,
+    faults: &str,
+) -> (EmulatedRig, TempDir) {
     let folder = tempfile::tempdir().expect("folder");
     let options = RigOptions {
         parts,
@@ -15,7 +60,7 @@ pub fn start(parts: Vec<Part>, faults: &str) -> (EmulatedRig, TempDir) {
         truth: Some(folder.path().join("truth.jsonl")),
         ..RigOptions::default()
     };
-    let rig = EmulatedRig::start(Arc::new(Sines), options).expect("start");
+    let rig = EmulatedRig::start(scene, options).expect("start");
     (rig, folder)
 }
 

@@ -2,6 +2,7 @@
 
 mod bridge;
 mod drive;
+mod ffmpeg;
 mod network;
 mod record3d;
 mod recorded;

@@ -215,10 +215,16 @@ impl Writer {
 
     fn give_up(&mut self, failed: Open, problem: String, time: SessionTime) {
         let reply = failed.stop.and_then(|stopping| stopping.reply);
+        let bytes = failed.writer.bytes();
+        let (path, lost) = failed.writer.abandon();
+        for stream in &mut self.fixed.streams {
+            stream.count_dropped();
+            stream.unwrite(&lost);
+        }
         let report = EpisodeReport {
             duration_s: (time - failed.began).secs_f64(),
-            bytes: failed.writer.bytes(),
-            path: failed.writer.abandon(),
+            bytes,
+            path,
             ledger: self.ledger(),
             clocks: BTreeMap::new(),
             queue_p99_s: self.delays.p99_s(),
