@@ -73,6 +73,9 @@ def show(name: str, outcome, seconds: float) -> None:
         ]))
     if not outcome.verdicts:
         print(row([name, "", "", "", "", "", agrees, f"{seconds:.0f}"]))
+    for verdict in outcome.verdicts:
+        if verdict.swapped:
+            print(f"    {verdict.stream}: {verdict.swapped} handed over out of order by the kernel")
     for note in outcome.notes:
         print(f"    {note}")
     for problem in outcome.all_problems():

@@ -11,7 +11,7 @@ CONTROLS = {"exposure_s": 0.008, "gain": 64, "white_balance_k": 4500, "power_lin
 # What the camera must have been told, in its own numbers.
 SETTINGS = {
     "exposure_mode": 1, "exposure_100us": 80, "gain": 64, "white_balance_auto": 0,
-    "white_balance_k": 4500, "power_line": 1,
+    "white_balance_k": 4500, "power_line": 1, "exposure_priority": 0,
 }
 
 
@@ -31,6 +31,9 @@ class Camera:
 
     # What a camera could not send has no number: nobody behind it can know.
     counts_overrun = False
+    # uvcvideo copies images on all processors at once: two that come close together are
+    # at times handed over the other way round.
+    may_swap = True
 
     def __init__(self, stream: str, serial: str, size: tuple[int, int], rate_hz: int, socket_path):
         self.stream = stream

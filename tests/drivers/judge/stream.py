@@ -41,6 +41,8 @@ class Verdict:
     overrun: int = 0
     spoilt: int = 0
     unpowered: int = 0
+    # Behind a later one in the file, as the kernel handed them over.
+    swapped: int = 0
     ledger: dict = field(default_factory=dict)
     # When the last one in the file was due [s].
     last_due: float = 0.0
@@ -74,11 +76,16 @@ def judge_stream(
     if foreign:
         say(f"{len(foreign)} samples that nobody sent, first {foreign[0]}")
         return verdict
-    if any(later <= earlier for earlier, later in zip(numbers, numbers[1:])):
-        say("samples twice or out of order")
-    verdict.last_due = known[numbers[-1]].due
+    backward = [(earlier, later) for earlier, later in zip(numbers, numbers[1:]) if later <= earlier]
+    if len(set(numbers)) < len(numbers):
+        say(f"{len(numbers) - len(set(numbers))} samples twice")
+    elif backward and not device.may_swap:
+        say(f"{len(backward)} samples out of order, first {backward[0][1]} after {backward[0][0]}")
+    verdict.swapped = len(backward)
+    first, last = min(numbers), max(numbers)
+    verdict.last_due = known[last].due
     in_file = set(numbers)
-    interval = [packet for packet in packets if numbers[0] <= packet.number <= numbers[-1]]
+    interval = [packet for packet in packets if first <= packet.number <= last]
     absent = [packet for packet in interval if packet.number not in in_file]
     verdict.sent = sum(packet.left is not None for packet in interval)
     verdict.overrun = len(interval) - verdict.sent
@@ -96,7 +103,7 @@ def judge_stream(
     if unexcused:
         say(f"{len(unexcused)} packets are not in the file without a fault, first {unexcused[0].number}")
     for fault in faults:
-        after = [known[number].due for number in numbers if known[number].due > fault.ended]
+        after = sorted(known[number].due for number in numbers if known[number].due > fault.ended)
         if not after:
             say("the stream did not come back")
             continue

@@ -151,7 +151,9 @@ class Bench:
             lambda: [code for code in [self.machine.status(name)] if code is not None],
             "the recorder ends", timeout_s,
         )[0]
-        return status, self.machine.output(name)
+        said = self.machine.output(name)
+        (self.folder / f"{name}.txt").write_text(said)
+        return status, said
 
     def while_unplugged(self, stream: str, seconds: float) -> Fault:
         """Pulls a device's cable for some time."""

@@ -14,6 +14,11 @@ def steady(lab: Lab, folder: Path) -> Outcome:
         bench.prepare()
         bench.record(10)
         status, said = bench.finished()
+        for stream in (ENCODERS, THUMB):
+            latencies = bench.devices[stream].adapter.latencies_ms
+            bench.outcome.expect(
+                latencies[-1:] == [1], f"{stream}: latency timer was set to {latencies} ms, expected 1 ms at last"
+            )
         bench.judge(bench.fetch() / "episode_0000.mcap")
         overrun = sum(verdict.overrun for verdict in bench.outcome.verdicts)
         expected = 3 if overrun else 0
