@@ -9,6 +9,8 @@ use std::{
     sync::OnceLock,
 };
 
+use dexumi_capture::driver::pixels::{Layout, Pixel};
+
 const FLAGS: &[&str] = &[
     "-O1",
     "-g",
@@ -93,6 +95,20 @@ control 9a0902 int 3 2047 1 250 Exposure Time, Absolute
 control 9a0903 bool 0 1 1 1 Exposure, Dynamic Framerate
 control 9a1a01 rect 0 0 0 0 Region of Interest Rectangle
 ";
+
+/// JPEGs of very different lengths, so that buffers hold the ends of longer ones.
+pub fn jpegs(width: u32, height: u32) -> Vec<Vec<u8>> {
+    let layout = Layout::new(Pixel::Grey, (width, height), 0, true);
+    (0..7_usize)
+        .map(|number| {
+            let coarse = 1 + (number * 5) % 7;
+            let pixels: Vec<u8> = (0..layout.image_bytes())
+                .map(|at| ((at / coarse).wrapping_mul(2_654_435_761) >> 7) as u8 & (0xFF >> number))
+                .collect();
+            layout.to_jpeg(&pixels).expect("a JPEG")
+        })
+        .collect()
+}
 
 impl Spec {
     /// A webcam with these images.
@@ -235,6 +251,33 @@ impl Shim {
         }
         let usb = format!("pci0000:00/0000:00:14.0/usb1/{}", spec.port);
         fs::remove_dir_all(self.root.join("sys/devices").join(usb)).expect("a folder");
+    }
+
+    /// Plugs in a USB serial adapter with an FTDI chip as `/dev/ttyUSB0`; there is
+    /// nothing to be read from it.
+    pub fn plug_serial(&self, serial: &str) {
+        let device = self.root.join("sys/devices/pci0000:00/usb2/2-1");
+        let port = device.join("2-1:1.0/ttyUSB0");
+        fs::create_dir_all(&port).expect("a folder");
+        for (name, text) in [
+            ("idVendor", "0403"),
+            ("idProduct", "6001"),
+            ("serial", serial),
+            ("manufacturer", "FTDI"),
+            ("product", "FT232R"),
+            ("2-1:1.0/bInterfaceNumber", "00"),
+            ("2-1:1.0/ttyUSB0/latency_timer", "16"),
+        ] {
+            fs::write(device.join(name), format!("{text}\n")).expect("a file");
+        }
+        let class = self.root.join("sys/class/tty/ttyUSB0");
+        let links = self.root.join("dev/serial/by-id");
+        fs::create_dir_all(&class).expect("a folder");
+        fs::create_dir_all(&links).expect("a folder");
+        symlink(&port, class.join("device")).expect("a link");
+        fs::write(self.root.join("dev/ttyUSB0"), "").expect("a node");
+        let link = links.join(format!("usb-FTDI_FT232R_{serial}-if00-port0"));
+        symlink("../../ttyUSB0", link).expect("a link");
     }
 
     /// Where a node really is.

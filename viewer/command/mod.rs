@@ -40,6 +40,7 @@ pub const SOFTWARE: &str = concat!("dexumi ", env!("CARGO_PKG_VERSION"));
     after_help = "\
 Examples:
   dexumi demo                                   the whole job on an emulated rig
+  dexumi devices                                what is plugged in, by address
   dexumi emulate --out rig.toml                 emulated devices, until Ctrl-C
   dexumi record --rig rig.toml --task \"pick up the cube\" --seconds 20 --out session
   dexumi info session/episode_0000.mcap

@@ -161,7 +161,10 @@ impl EmulatedScene {
     }
 
     fn camera(&self, name: &str) -> Option<&Camera> {
-        self.cameras.iter().find(|camera| camera.name == name)
+        // `left_wrist` and `right_wrist` see what `wrist` sees: there is one hand.
+        let sees =
+            |camera: &&Camera| name == camera.name || name.ends_with(&format!("_{}", camera.name));
+        self.cameras.iter().find(sees)
     }
 
     fn jpeg(&self, camera: &Camera, t_s: f64, mark: Option<Mark>) -> Result<Vec<u8>> {

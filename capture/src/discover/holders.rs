@@ -2,8 +2,10 @@
 
 use std::path::Path;
 
+use serde::Serialize;
+
 /// A process.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Holder {
     /// Its number.
     pub pid: u32,

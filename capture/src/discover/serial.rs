@@ -9,6 +9,8 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use super::links::links_to;
+
 /// A serial port that is there now.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SerialPort {
@@ -142,6 +144,17 @@ impl UsbPort {
 }
 
 impl SerialPort {
+    /// Names that udev gives it, by serial number before by place.
+    pub fn links(&self) -> Vec<PathBuf> {
+        links_to(&self.node, &["/dev/serial/by-id", "/dev/serial/by-path"])
+    }
+
+    /// How long an FTDI chip holds bytes back [ms]; `None` for other chips.
+    pub fn latency_ms(&self) -> Option<u32> {
+        let class = Path::new("/sys/class/tty").join(self.node.file_name()?);
+        read(class.join("device/latency_timer"))?.parse().ok()
+    }
+
     /// The shortest address for `rig.toml` that names this port and no other of
     /// `all`, and still will after replugging; `None` for a port that is not USB
     /// or has a twin.

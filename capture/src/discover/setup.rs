@@ -1,6 +1,8 @@
 //! What the system has to allow: groups that may open devices, and udev's rules.
 
-use nix::unistd::{Gid, Group, Uid, User, getgroups};
+use std::ffi::CString;
+
+use nix::unistd::{Gid, Group, Uid, User, getgrouplist, getgroups};
 use serde::Serialize;
 
 /// Groups that may open devices, and which.
@@ -38,36 +40,83 @@ pub struct Membership {
     pub exists: bool,
     /// The user is in it, as the system's files say.
     pub is_member: bool,
-    /// This program runs with it: a new member has to log in again.
+    /// The user's programs have it already: a new member has to log in again.
     pub is_active: bool,
 }
 
-/// Of the user who runs this program, for each of [`GROUPS`]. Root may open all.
-pub fn memberships() -> Vec<Membership> {
-    let active = getgroups().unwrap_or_default();
-    let user = User::from_uid(Uid::current()).ok().flatten();
-    let is_root = Uid::effective().is_root();
-    GROUPS
-        .into_iter()
-        .map(|(group, opens)| {
-            let found = Group::from_name(group).ok().flatten();
-            let own = |gid: Gid| active.contains(&gid) || Gid::effective() == gid;
-            let listed = found
-                .as_ref()
-                .zip(user.as_ref())
-                .is_some_and(|(group, user)| {
-                    group.mem.contains(&user.name) || group.gid == user.gid
-                });
-            let is_active = is_root || found.as_ref().is_some_and(|group| own(group.gid));
-            Membership {
-                group,
-                opens,
-                exists: found.is_some(),
-                is_member: is_active || listed,
-                is_active,
+/// Who is to open the devices, and may.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Account {
+    /// Name of the user.
+    pub user: String,
+    /// Root, who may open all.
+    pub is_root: bool,
+    /// For each of [`GROUPS`].
+    pub groups: Vec<Membership>,
+}
+
+impl Account {
+    /// The user who runs this program; behind `sudo`, the one who called it.
+    pub fn own() -> Self {
+        let caller = std::env::var("SUDO_USER").ok();
+        let caller = caller.filter(|_| Uid::effective().is_root());
+        let user = caller.and_then(|name| User::from_name(&name).ok().flatten());
+        let user = user.or_else(|| User::from_uid(Uid::current()).ok().flatten());
+        let name = user.as_ref().map_or_else(String::new, |u| u.name.clone());
+        let listed = user
+            .as_ref()
+            .and_then(|user| getgrouplist(&CString::new(&*user.name).ok()?, user.gid).ok())
+            .unwrap_or_default();
+        let is_own = user.as_ref().is_none_or(|user| user.uid == Uid::current());
+        // What another login of the user has is not known: what the files say holds.
+        let active = match is_own {
+            true => getgroups().unwrap_or_default(),
+            false => listed.clone(),
+        };
+        let is_root = user.map_or(Uid::current(), |user| user.uid).is_root();
+        let groups = GROUPS
+            .into_iter()
+            .map(|(group, opens)| {
+                let found = Group::from_name(group).ok().flatten();
+                let is_in = |groups: &[Gid]| {
+                    let gid = found.as_ref().map(|group| group.gid);
+                    gid.is_some_and(|gid| groups.contains(&gid))
+                };
+                Membership {
+                    group,
+                    opens,
+                    exists: found.is_some(),
+                    is_member: is_in(&listed) || is_in(&active),
+                    is_active: is_in(&active),
+                }
+            })
+            .collect();
+        Self {
+            user: name,
+            is_root,
+            groups,
+        }
+    }
+
+    /// What is left to do, as commands with the reason behind.
+    pub fn next_steps(&self) -> Vec<String> {
+        let step = |one: &Membership| {
+            let (group, opens) = (one.group, one.opens);
+            let join = format!("sudo usermod -aG {group} {}", self.user);
+            match (one.exists, one.is_member, one.is_active) {
+                _ if self.is_root => None,
+                (false, ..) => Some(format!(
+                    "sudo groupadd --system {group} && {join}     # {opens}; the group is new"
+                )),
+                (_, false, _) => Some(format!("{join}     # {opens}; then log in again")),
+                (_, _, false) => Some(format!(
+                    "log out and in again     # {opens}; `{group}` is not in force yet"
+                )),
+                _ => None,
             }
-        })
-        .collect()
+        };
+        self.groups.iter().filter_map(step).collect()
+    }
 }
 
 #[cfg(test)]
@@ -91,12 +140,46 @@ mod tests {
         }
     }
 
+    fn account(exists: bool, is_member: bool, is_active: bool) -> Account {
+        let one = |(group, opens)| Membership {
+            group,
+            opens,
+            exists,
+            is_member,
+            is_active,
+        };
+        Account {
+            user: "ada".to_owned(),
+            is_root: false,
+            groups: GROUPS.into_iter().map(one).collect(),
+        }
+    }
+
     #[test]
-    fn root_may_open_all() {
-        let all = memberships();
-        assert_eq!(all.len(), GROUPS.len());
-        if Uid::effective().is_root() {
-            assert!(all.iter().all(|one| one.is_active));
+    fn what_is_left_to_do_is_told_until_it_is_done() {
+        let first = |exists, is_member, is_active| {
+            let steps = account(exists, is_member, is_active).next_steps();
+            assert_eq!(steps.len(), GROUPS.len());
+            steps[0].clone()
+        };
+        assert!(first(false, false, false).starts_with("sudo groupadd --system dialout && "));
+        assert!(first(true, false, false).starts_with("sudo usermod -aG dialout ada "));
+        assert!(first(true, true, false).contains("log out and in again"));
+        assert!(account(true, true, true).next_steps().is_empty());
+        let root = Account {
+            is_root: true,
+            ..account(false, false, false)
+        };
+        assert!(root.next_steps().is_empty());
+    }
+
+    #[test]
+    fn the_user_s_groups_are_those_of_the_system() {
+        let own = Account::own();
+        assert_eq!(own.groups.len(), GROUPS.len());
+        for one in &own.groups {
+            assert!(one.is_member || !one.is_active, "{one:?}");
+            assert!(one.exists || !one.is_member, "{one:?}");
         }
     }
 }

@@ -1,7 +1,7 @@
 //! Work that would hold up a connection's reading, such as packing depth images,
 //! on a thread of its own.
 
-use std::thread::JoinHandle;
+use std::{cell::Cell, thread::JoinHandle};
 
 use crossbeam_channel::{Receiver, Sender, bounded};
 
@@ -16,6 +16,8 @@ type Work = Box<dyn FnOnce() -> Vec<Item> + Send>;
 pub(super) struct Background {
     work: Option<Sender<(usize, Work)>>,
     done: Receiver<(usize, Vec<Item>)>,
+    /// Pieces of work whose results have not been fetched.
+    waiting: Cell<usize>,
     thread: Option<JoinHandle<()>>,
 }
 
@@ -37,6 +39,7 @@ impl Background {
         Ok(Self {
             work: Some(sender),
             done,
+            waiting: Cell::new(0),
             thread: Some(thread),
         })
     }
@@ -44,14 +47,25 @@ impl Background {
     /// Hands a piece of work over, for a stream of the connection; `false` where
     /// there is too much of it already.
     pub fn run(&self, stream: usize, work: impl FnOnce() -> Vec<Item> + Send + 'static) -> bool {
-        self.work
-            .as_ref()
-            .is_some_and(|queue| queue.try_send((stream, Box::new(work))).is_ok())
+        let queue = self.work.as_ref();
+        let taken = queue.is_some_and(|queue| queue.try_send((stream, Box::new(work))).is_ok());
+        self.waiting.set(self.waiting.get() + usize::from(taken));
+        taken
+    }
+
+    /// Hands an item on behind the work that waits, so that a stream's samples and
+    /// its losses stay in order.
+    pub fn push(&self, stream: usize, item: Item, out: &mut Output) {
+        let late = item.clone();
+        if self.waiting.get() == 0 || !self.run(stream, move || vec![late]) {
+            out.push(stream, item);
+        }
     }
 
     /// Fetches what is done.
     pub fn fetch(&self, out: &mut Output) {
         for (stream, items) in self.done.try_iter() {
+            self.waiting.set(self.waiting.get() - 1);
             for item in items {
                 out.push(stream, item);
             }
@@ -110,6 +124,36 @@ mod tests {
                     && matches!(item, Item::Note { text, .. } if *text == number.to_string())
             );
         }
+    }
+
+    #[test]
+    fn what_is_pushed_stands_behind_the_work_that_waits() {
+        let background = Background::start("test").expect("a thread");
+        let mut output = Output::default();
+        background.push(0, note(0), &mut output);
+        assert_eq!(output.items.len(), 1, "nothing waits");
+        let (hold, held) = bounded::<()>(0);
+        background.run(0, move || {
+            let _ = held.recv();
+            vec![note(1)]
+        });
+        background.push(0, note(2), &mut output);
+        assert_eq!(output.items.len(), 1, "behind the work");
+        drop(hold);
+        let end = Instant::now() + Duration::from_secs(10);
+        while output.items.len() < 3 {
+            background.fetch(&mut output);
+            assert!(Instant::now() < end, "not done within 10 s");
+        }
+        let numbers: Vec<_> = output
+            .items
+            .iter()
+            .map(|(_, item)| match item {
+                Item::Note { text, .. } => text.as_str(),
+                _ => "",
+            })
+            .collect();
+        assert_eq!(numbers, ["0", "1", "2"]);
     }
 
     #[test]

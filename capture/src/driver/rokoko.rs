@@ -18,7 +18,10 @@ use dexumi_episode::{ClockModel, Device, DeviceTime, FINGERS, HostTime, StreamKi
 use serde::{Deserialize, Serialize};
 
 use super::{
-    Data, Driver, Item, NamedPose, Output, Sample, Source, min_delay_ns, options::Options,
+    Data, Driver, Item, NamedPose, Output, Sample, Source,
+    axes::{Axes, is_pose},
+    min_delay_ns,
+    options::Options,
 };
 use crate::error::CaptureError;
 
@@ -178,8 +181,9 @@ pub fn encode(live: &Live, lz4: bool) -> Vec<u8> {
 
 /// Studio's names of a hand's joints, in the order of the 21 keypoints.
 pub fn joints(side: &str) -> Vec<String> {
-    let finger = |name: &str| match name.split_at(1) {
-        (first, rest) => format!("{}{rest}", first.to_uppercase()),
+    let finger = |name: &str| {
+        let (first, rest) = name.split_at(1);
+        format!("{}{rest}", first.to_uppercase())
     };
     let fingers = FINGERS
         .iter()
@@ -187,22 +191,18 @@ pub fn joints(side: &str) -> Vec<String> {
     [format!("{side}Hand")].into_iter().chain(fingers).collect()
 }
 
-/// Our axes (right-handed, x forward, y left, z up) from Studio's (left-handed, x
-/// right, y up, z forward).
+/// A joint in our axes; NaN where it is absent or none.
 fn converted(name: String, joint: Option<&Joint>) -> NamedPose {
     let pose = joint.map(
         |Joint {
              position: p,
              rotation: q,
          }| {
-            // A mirror turns the sense of rotation: the axis is mirrored and reversed.
-            ([p.z, -p.x, p.y], [-q.z, q.x, -q.y, q.w])
+            let position_m = Axes::Unity.point([p.x, p.y, p.z]);
+            (position_m, Axes::Unity.rotation([q.x, q.y, q.z, q.w]))
         },
     );
-    let sane = pose.filter(|(position, rotation)| {
-        let norm = rotation.iter().map(|v| v * v).sum::<f64>().sqrt();
-        (0.9..1.1).contains(&norm) && position.iter().all(|v| v.abs() < 1e3)
-    });
+    let sane = pose.filter(|(position_m, rotation_xyzw)| is_pose(position_m, rotation_xyzw));
     let (position_m, rotation_xyzw) = sane.unwrap_or(([f64::NAN; 3], [0.0, 0.0, 0.0, 1.0]));
     NamedPose {
         name,
@@ -213,17 +213,11 @@ fn converted(name: String, joint: Option<&Joint>) -> NamedPose {
 
 /// The inverse of the conversion.
 pub fn studio_joint(position_m: [f64; 3], rotation_xyzw: [f64; 4]) -> Joint {
-    let [x, y, z] = position_m;
-    let [qx, qy, qz, qw] = rotation_xyzw;
-    Joint {
-        position: Xyz { x: -y, y: z, z: x },
-        rotation: Xyzw {
-            x: qy,
-            y: -qz,
-            z: -qx,
-            w: qw,
-        },
-    }
+    let [x, y, z] = Axes::Unity.foreign_point(position_m);
+    let position = Xyz { x, y, z };
+    let [x, y, z, w] = Axes::Unity.foreign_rotation(rotation_xyzw);
+    let rotation = Xyzw { x, y, z, w };
+    Joint { position, rotation }
 }
 
 /// A hand of an actor, and whether it wears a glove; `None` where Studio sends none

@@ -73,6 +73,13 @@ pub const PRESETS: &[Preset] = &[
         hand: "inspire_right",
         parts: dexumi_inspire,
     },
+    Preset {
+        name: "egoscale",
+        help: "Two hands without exoskeleton, as EgoScale's mid-training data: gloves, tracked \
+               wrists and head, a camera on each",
+        hand: "xhand_right",
+        parts: egoscale,
+    },
 ];
 
 fn dexumi_xhand() -> Vec<Part> {
@@ -99,6 +106,23 @@ fn dexumi_inspire() -> Vec<Part> {
         Part::new("natnet", &["/tracker/wrist/pose"], -1.0),
         Part::new("mjpeg_http", &["/camera/wrist/image"], -0.7),
         Part::new("mjpeg_http", &["/camera/head/image"], 0.9).variant(camera::STAMPED),
+    ]
+}
+
+fn egoscale() -> Vec<Part> {
+    let trackers = [
+        "/tracker/left_wrist/pose",
+        "/tracker/right_wrist/pose",
+        "/tracker/head/pose",
+    ];
+    let gloves = ["/glove/left/keypoints", "/glove/right/keypoints"];
+    let camera = |stream: &str, drift| Part::new("mjpeg_http", &[stream], drift);
+    vec![
+        Part::new("natnet", &trackers, -1.0),
+        Part::new("rokoko", &gloves, 0.5),
+        camera("/camera/head/image", 0.9).variant(camera::STAMPED),
+        camera("/camera/left_wrist/image", -0.7).variant(camera::STAMPED),
+        camera("/camera/right_wrist/image", 0.6).variant(camera::STAMPED),
     ]
 }
 

@@ -2,26 +2,21 @@
 //! sensors, poses and hands of one device with one clock, which it tells when
 //! asked.
 
+mod listener;
+
 use std::{
     fs::File,
     io::{ErrorKind, Read, Write},
-    net::{SocketAddr, TcpListener},
-    os::{
-        fd::{AsFd, OwnedFd},
-        unix::net::UnixListener,
-    },
-    path::PathBuf,
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicBool, Ordering},
     },
-    time::Duration,
 };
 
 use dexumi_episode::{CameraMode, Device as Entry, HostTime, StreamKind};
 use nalgebra::Vector3;
-use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 
+use self::listener::Listener;
 use super::{
     EmulateError, Scene,
     assembly::{Assembly, Emulator, Part, system},
@@ -48,85 +43,12 @@ const HAND_HZ: f64 = 120.0;
 const EXPOSURE_US: u32 = 8_000;
 /// Size of the depth images [pixel].
 pub(super) const DEPTH_SIZE: (u32, u32) = (64, 48);
-const WAIT: Duration = Duration::from_millis(50);
-const WRITE_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// A bridge.
 pub(super) const EMULATOR: Emulator = Emulator {
     driver: "bridge",
     start,
 };
-
-/// Where it listens.
-enum Listener {
-    Unix(UnixListener, PathBuf),
-    Tcp(TcpListener, SocketAddr),
-}
-
-impl Listener {
-    fn unix(path: PathBuf) -> std::io::Result<Self> {
-        let _ = std::fs::remove_file(&path);
-        Ok(Self::Unix(UnixListener::bind(&path)?, path))
-    }
-
-    fn tcp(address: SocketAddr) -> std::io::Result<Self> {
-        let listener = TcpListener::bind(address)?;
-        let address = listener.local_addr()?;
-        Ok(Self::Tcp(listener, address))
-    }
-
-    /// Closes it; what opens it again.
-    fn close(self) -> impl Fn() -> std::io::Result<Self> {
-        let (path, address) = match self {
-            Self::Unix(listener, path) => {
-                drop(listener);
-                let _ = std::fs::remove_file(&path);
-                (Some(path), None)
-            }
-            Self::Tcp(_, address) => (None, Some(address)),
-        };
-        move || match (&path, address) {
-            (Some(path), _) => Self::unix(path.clone()),
-            (None, Some(address)) => Self::tcp(address),
-            (None, None) => unreachable!("it was one of the two"),
-        }
-    }
-
-    fn address(&self) -> String {
-        match self {
-            Self::Unix(_, path) => format!("unix:{}", path.display()),
-            Self::Tcp(_, address) => format!("tcp:{address}"),
-        }
-    }
-
-    /// Waits a moment for a connection.
-    fn accept(&self) -> Option<File> {
-        let fd = match self {
-            Self::Unix(listener, _) => listener.as_fd(),
-            Self::Tcp(listener, _) => listener.as_fd(),
-        };
-        let mut ready = [PollFd::new(fd, PollFlags::POLLIN)];
-        if poll(&mut ready, PollTimeout::from(WAIT.as_millis() as u8)).ok()? == 0 {
-            return None;
-        }
-        let socket: OwnedFd = match self {
-            Self::Unix(listener, _) => {
-                let (socket, _) = listener.accept().ok()?;
-                socket.set_read_timeout(Some(WAIT)).ok()?;
-                socket.set_write_timeout(Some(WRITE_TIMEOUT)).ok()?;
-                socket.into()
-            }
-            Self::Tcp(listener, _) => {
-                let (socket, _) = listener.accept().ok()?;
-                let _ = socket.set_nodelay(true);
-                socket.set_read_timeout(Some(WAIT)).ok()?;
-                socket.set_write_timeout(Some(WRITE_TIMEOUT)).ok()?;
-                socket.into()
-            }
-        };
-        Some(File::from(socket))
-    }
-}
 
 /// Who is connected, and which streams it wants.
 #[derive(Default)]
@@ -310,7 +232,7 @@ fn attend(shared: &Shared, mut socket: File, bridge: &Bridge) {
             Err(error) if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut) => {}
             Err(_) => break,
         }
-        while let Some(found) = parser.next() {
+        while let Some(found) = parser.pull() {
             let Found::Packet(order) = found else {
                 continue;
             };

@@ -240,12 +240,12 @@ impl Board for Resistors {
 
 #[cfg(test)]
 mod tests {
-    use crate::driver::packets::Packet;
 
     use super::{
         super::{board::judge, faults::Damage},
         *,
     };
+    use crate::driver::packets::Packet;
 
     type XhandEncoders = Encoders<{ xhand_encoders::CHANNELS }>;
 

@@ -8,7 +8,7 @@ use dexumi_episode::{Delta, Device, DeviceTime, HostTime, StreamKind, TickUnwrap
 
 use super::{
     describe::{Board, Channel, Feeds, VERSION},
-    protocol::{Deframer, Found, Kind, Packet},
+    protocol::{CRC_BYTES, Deframer, Found, HEADER_BYTES, Kind, Packet},
 };
 use crate::{
     driver::{
@@ -24,15 +24,17 @@ const MAX_HELD: usize = 4096;
 const DESCRIBE_EVERY: Delta = Delta::from_millis(300);
 /// Between two questions for the time: at first, as usual, and where nobody
 /// answers.
-const PING_FIRST: Delta = Delta::from_millis(100);
+const PING_FIRST: Delta = Delta::from_millis(50);
 const PING_EVERY: Delta = Delta::from_millis(1_000);
 const PING_IN_VAIN: Delta = Delta::from_millis(10_000);
 /// So many questions come quickly, so that the clock is known at once.
-const FIRST_PINGS: u32 = 10;
+const FIRST_PINGS: u32 = 30;
 /// So many in a row without an answer, and the board has none.
 const IN_VAIN: u32 = 10;
 /// A longer gap is counted by its length: the sequence has but 16 bits.
 const MAX_GAP: Delta = Delta::from_millis(1_000);
+/// A question and its answer, each: header, id, CRC, stuffing, delimiter.
+const EXCHANGE_BYTES: usize = HEADER_BYTES + 4 + CRC_BYTES + 2;
 /// Lines for people in any ten seconds.
 const MAX_TEXTS: usize = 20;
 
@@ -161,7 +163,8 @@ impl Link {
         for item in found {
             match item {
                 Found::Packet { packet, after } => {
-                    self.take(packet, chunk.arrival_before(after), out);
+                    let wire_time = chunk.wire_time(EXCHANGE_BYTES);
+                    self.take(packet, chunk.arrival_before(after), wire_time, out);
                 }
                 Found::Unknown(bytes) => out.push(
                     0,
@@ -190,13 +193,13 @@ impl Link {
             .map_or(0, |(count, _)| count)
     }
 
-    fn take(&mut self, packet: Packet, arrival: HostTime, out: &mut Output) {
+    fn take(&mut self, packet: Packet, arrival: HostTime, wire_time: Delta, out: &mut Output) {
         match packet.kind {
             Kind::Board => self.board(&packet.payload, out),
             Kind::Channel => self.channel(packet.channel, &packet.payload),
             Kind::Sample if self.taken.is_empty() => self.hold(packet, arrival),
             Kind::Sample => self.sample(&packet, arrival, out),
-            Kind::Pong => self.pong(&packet, arrival, out),
+            Kind::Pong => self.pong(&packet, arrival, wire_time, out),
             Kind::Text => self.text(&packet.payload, arrival, out),
             // Our own, come back: a line that echoes.
             Kind::Describe | Kind::Ping => {
@@ -251,7 +254,9 @@ impl Link {
         self.held.push_back((packet, arrival));
     }
 
-    fn pong(&mut self, packet: &Packet, arrival: HostTime, out: &mut Output) {
+    /// The board read its clock after the question had come over the wire, and
+    /// before the answer set out.
+    fn pong(&mut self, packet: &Packet, arrival: HostTime, wire_time: Delta, out: &mut Output) {
         let asked = self
             .ping
             .filter(|(id, _)| packet.payload == id.to_le_bytes());
@@ -265,9 +270,9 @@ impl Link {
             out.push(
                 stream,
                 Item::Echo {
-                    sent,
+                    sent: sent + wire_time,
                     device,
-                    received: arrival,
+                    received: arrival - wire_time,
                 },
             );
         }

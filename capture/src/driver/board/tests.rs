@@ -310,6 +310,27 @@ fn the_host_asks_for_the_description_and_then_for_the_time() {
 }
 
 #[test]
+fn over_a_wire_question_and_answer_took_their_time() {
+    let mut rig = Rig::new(&joints());
+    let now = HostTime::now();
+    let asked = rig.link.outgoing(now, &mut rig.out).expect("asks");
+    let pong = packet(Kind::Pong, 0, 0, 77, written(&asked)[0].payload.clone());
+    assert_eq!((asked.len(), pong.len()), (18, 18));
+    let chunk = Chunk {
+        bytes: &pong,
+        arrival: HostTime::from_nanos(now.nanos() + 5 * MS),
+        uart_baud: Some(100_000),
+    };
+    rig.link.push(&chunk, &mut rig.out);
+    let echoes = rig.of(|_, item| match item {
+        Item::Echo { sent, received, .. } => Some((sent.nanos(), received.nanos())),
+        _ => None,
+    });
+    let wire = 18 * 100_000;
+    assert_eq!(echoes, [(now.nanos() + wire, now.nanos() + 5 * MS - wire)]);
+}
+
+#[test]
 fn a_board_that_never_answers_is_told_once_and_asked_seldom() {
     let mut rig = Rig::new(&joints());
     rig.out.items.clear();
@@ -320,7 +341,7 @@ fn a_board_that_never_answers_is_told_once_and_asked_seldom() {
             rig.link.outgoing(now, &mut rig.out).is_some()
         })
         .collect();
-    assert!((14..=18).contains(&asked.len()), "{asked:?}");
+    assert!((34..=38).contains(&asked.len()), "{asked:?}");
     assert_eq!(rig.notes().len(), 1);
 }
 

@@ -3,6 +3,8 @@
 //! driver starts it, or connects to one that listens.
 //! (`docs/bridge-packet.md`; `bridges/` has bridges and the Python side.)
 
+mod hello;
+mod image;
 mod link;
 pub mod packet;
 pub mod payload;
@@ -19,15 +21,15 @@ use dexumi_episode::{ClockModel, Device, DeviceTime, HostTime, StreamKind};
 use self::{
     link::Link,
     packet::{Found, Kind, NO_STREAM, Packet, Parser},
-    payload::{Hello, ImageHead, StreamHello, Take},
+    payload::{Hello, StreamHello, Take},
 };
 use super::{
-    Data, Driver, Image, ImageFormat, Item, Output, Sample, Source,
+    Data, Driver, Image, Item, Output, Sample, Source,
     background::Background,
-    depth::{self, Clipped},
+    depth::Clipped,
     intrinsics::Intrinsics,
     min_delay_ns,
-    mjpeg_http::is_whole_jpeg,
+    order::{Order, Place},
 };
 use crate::error::CaptureError;
 
@@ -36,8 +38,6 @@ const HELLO_TIMEOUT: Duration = Duration::from_secs(30);
 /// Between two questions for the time.
 const ECHO_INTERVAL: Duration = Duration::from_secs(1);
 const READ_BYTES: usize = 256 << 10;
-/// A sequence that jumps further has started anew.
-const MAX_GAP: u64 = 1_000_000;
 
 /// The registration.
 pub const DRIVER: Driver = Driver {
@@ -82,7 +82,7 @@ struct Fed {
     /// Its place in the hello.
     place: u16,
     hello: StreamHello,
-    last_sequence: Option<u64>,
+    order: Order,
     intrinsics: Intrinsics,
 }
 
@@ -137,14 +137,14 @@ fn open(devices: &[Device]) -> Result<Box<dyn Source>, CaptureError> {
         .hello()
         .map_err(|problem| failed(device, problem, "try the bridge by hand: its page says how"))?;
     for (entry, device) in devices.iter().enumerate() {
-        let place =
-            choose(device, &hello).map_err(|(problem, next)| failed(device, problem, &next))?;
+        let place = hello::choose(device, &hello)
+            .map_err(|(problem, next)| failed(device, problem, &next))?;
         let chosen = hello.streams[place].clone();
-        source.first.push((entry, about(&hello, &chosen)));
+        source.first.push((entry, hello::about(&hello, &chosen)));
         source.fed.push(Fed {
             place: place as u16,
             hello: chosen,
-            last_sequence: None,
+            order: Order::new(64),
             intrinsics: Intrinsics::default(),
         });
     }
@@ -155,91 +155,6 @@ fn open(devices: &[Device]) -> Result<Box<dyn Source>, CaptureError> {
         .send(&Packet::new(Kind::Take, NO_STREAM, take))
         .map_err(|error| failed(device, error.to_string(), "is the bridge still running?"))?;
     Ok(Box::new(source))
-}
-
-/// The bridge's stream for an entry: by its name, or the only one of its kind.
-fn choose(device: &Device, hello: &Hello) -> Result<usize, (String, String)> {
-    let raw = device.camera.as_ref().is_some_and(|mode| mode.raw);
-    let kinds: &[&str] = match StreamKind::of(&device.stream) {
-        Some(StreamKind::Camera { .. }) if raw => &["raw"],
-        Some(StreamKind::Camera { .. }) => &["jpeg"],
-        Some(kind) => kinds(&kind),
-        None => &[],
-    };
-    let fits: Vec<usize> = (0..hello.streams.len().min(usize::from(NO_STREAM)))
-        .filter(|&place| kinds.contains(&hello.streams[place].kind.as_str()))
-        .collect();
-    let names: Vec<&str> = fits
-        .iter()
-        .map(|&place| hello.streams[place].name.as_str())
-        .collect();
-    let known = match names.is_empty() {
-        true => format!(
-            "`{}` has no stream of kind {}",
-            hello.bridge,
-            kinds.join(" or ")
-        ),
-        false => format!("it has: {}", names.join(", ")),
-    };
-    match (&device.source, &fits[..]) {
-        (Some(source), _) => names
-            .iter()
-            .position(|name| name == source)
-            .map(|index| fits[index])
-            .ok_or_else(|| {
-                let problem = format!(
-                    "the bridge has no stream `{source}` of kind {}",
-                    kinds.join(" or ")
-                );
-                (problem, known)
-            }),
-        (None, &[only]) => Ok(only),
-        (None, []) => Err((known, "choose another bridge".to_owned())),
-        (None, _) => Err((
-            "the bridge has several such streams".to_owned(),
-            format!("name one with `source`; {known}"),
-        )),
-    }
-}
-
-fn about(hello: &Hello, stream: &StreamHello) -> Item {
-    let clock = hello.clock.as_deref().unwrap_or("none: dated by arrival");
-    let mut about = vec![
-        ("bridge", hello.bridge.clone()),
-        ("clock", clock.to_owned()),
-    ];
-    about.push(("bridge_stream", stream.name.clone()));
-    for (key, value) in [
-        ("sequence", stream.sequence.clone()),
-        ("frame", stream.frame.clone()),
-        ("joints", stream.joints.join(",")),
-    ] {
-        if !value.is_empty() {
-            about.push((key, value));
-        }
-    }
-    Item::About(
-        about
-            .into_iter()
-            .map(|(key, value)| (key.to_owned(), value))
-            .collect(),
-    )
-}
-
-/// Text for people from a JSON object of a bridge.
-fn about_of(payload: &[u8]) -> Option<Vec<(String, String)>> {
-    let object: serde_json::Map<String, serde_json::Value> =
-        serde_json::from_slice(payload).ok()?;
-    let text = |value: serde_json::Value| match value {
-        serde_json::Value::String(text) => text,
-        other => other.to_string(),
-    };
-    Some(
-        object
-            .into_iter()
-            .map(|(key, value)| (key, text(value)))
-            .collect(),
-    )
 }
 
 impl BridgeSource {
@@ -288,7 +203,7 @@ impl BridgeSource {
         let end = Instant::now() + HELLO_TIMEOUT;
         while Instant::now() < end {
             self.receive()?;
-            while let Some(found) = self.parser.next() {
+            while let Some(found) = self.parser.pull() {
                 match found {
                     Found::Packet(packet) if packet.kind == Kind::Hello as u8 => {
                         return serde_json::from_slice(&packet.payload)
@@ -360,7 +275,7 @@ impl BridgeSource {
                 out.push(entry, note);
             }
             Some(Kind::About) => {
-                if let Some(about) = about_of(&packet.payload) {
+                if let Some(about) = hello::facts(&packet.payload) {
                     for entry in self.entries(packet.stream) {
                         out.push(entry, Item::About(about.clone()));
                     }
@@ -374,7 +289,8 @@ impl BridgeSource {
                     place => self.entries(place).collect(),
                 };
                 for entry in entries {
-                    if self.count(entry, packet.sequence, arrival, out) {
+                    let place = (packet.sequence, packet.device_ns);
+                    if self.count(entry, place, arrival, out) {
                         self.sample(entry, &packet, arrival, out);
                     }
                 }
@@ -390,20 +306,41 @@ impl BridgeSource {
             .map(|(entry, _)| entry)
     }
 
+    /// Hands on what is no sample, in order with the samples.
+    fn tell(&self, entry: usize, item: Item, out: &mut Output) {
+        match self.fed[entry].hello.kind == "depth" {
+            true => self.background.push(entry, item, out),
+            false => out.push(entry, item),
+        }
+    }
+
+    fn lost(&self, entry: usize, kind: &'static str, at: HostTime, out: &mut Output) {
+        let count = 1;
+        self.tell(entry, Item::Lost { kind, count, at }, out);
+    }
+
     /// Follows a stream's sequence; `false` for a sample that came before.
-    fn count(&mut self, entry: usize, sequence: u64, arrival: HostTime, out: &mut Output) -> bool {
-        let fed = &mut self.fed[entry];
-        match fed.last_sequence.replace(sequence) {
-            Some(last) if sequence == last => {
-                out.lost(entry, "repeated", 1, arrival);
-                false
-            }
-            // A device that starts anew counts from 0 again; that is no loss.
-            Some(last) if sequence > last && sequence - last < MAX_GAP => {
-                out.missing(entry, sequence - last - 1, arrival);
+    fn count(
+        &mut self,
+        entry: usize,
+        (sequence, device_ns): (u64, Option<i64>),
+        at: HostTime,
+        out: &mut Output,
+    ) -> bool {
+        match self.fed[entry].order.place(sequence, device_ns) {
+            Place::Next { missing: 0 } | Place::Restarted => true,
+            Place::Next { missing: count } => {
+                self.tell(entry, Item::Missing { count, at }, out);
                 true
             }
-            _ => true,
+            Place::Repeated => {
+                self.lost(entry, "repeated", at, out);
+                false
+            }
+            Place::Late => {
+                self.lost(entry, "late", at, out);
+                false
+            }
         }
     }
 
@@ -425,7 +362,7 @@ impl BridgeSource {
         let fed = &mut self.fed[entry];
         let made = match (Kind::of(packet.kind), fed.hello.kind.as_str()) {
             (Some(Kind::Jpeg), "jpeg") | (Some(Kind::Raw), "raw") => {
-                image(packet, &fed.hello).map(|(head, image)| {
+                image::image(packet, &fed.hello).map(|(head, image)| {
                     let seen = fed.intrinsics.see(head.intrinsics.map(f64::from));
                     seen.into_iter().for_each(|item| out.push(entry, item));
                     Data::Image(image)
@@ -433,11 +370,12 @@ impl BridgeSource {
             }
             (Some(Kind::Depth), "depth") => {
                 let sample = sample(Data::Image(Image::jpeg(Bytes::new())));
-                match depth_work(packet, sample, self.clipped[entry].clone()) {
-                    None => out.lost(entry, "corrupt", 1, arrival),
+                match image::depth_work(packet, sample, self.clipped[entry].clone()) {
+                    None => self.lost(entry, "corrupt", arrival, out),
                     Some(work) => {
-                        let taken = self.background.run(entry, work);
-                        out.lost(entry, "too_slow", u64::from(!taken), arrival);
+                        if !self.background.run(entry, work) {
+                            self.lost(entry, "too_slow", arrival, out);
+                        }
                     }
                 }
                 return;
@@ -462,11 +400,11 @@ impl BridgeSource {
                     joints,
                     valid: packet.valid,
                 }),
-            _ => return out.lost(entry, "unknown_kind", 1, arrival),
+            _ => return self.lost(entry, "unknown_kind", arrival, out),
         };
         match made {
             Some(data) => out.sample(entry, sample(data)),
-            None => out.lost(entry, "corrupt", 1, arrival),
+            None => self.lost(entry, "corrupt", arrival, out),
         }
     }
 }
@@ -478,67 +416,6 @@ fn wrong_version(version: u8) -> String {
     )
 }
 
-fn exposure_ns(packet: &Packet) -> Option<i64> {
-    packet.exposure_us.map(|micros| i64::from(micros) * 1000)
-}
-
-/// The image of a packet, if it is one.
-fn image(packet: &Packet, hello: &StreamHello) -> Option<(ImageHead, Image)> {
-    let (head, data) = payload::decode_image(packet.payload.clone())?;
-    let format = match packet.kind == Kind::Jpeg as u8 {
-        true => is_whole_jpeg(&data).then_some(ImageFormat::Jpeg)?,
-        false => {
-            let encoding = payload::encoding(&hello.encoding)?;
-            payload::fits(encoding, &head, data.len()).then_some(ImageFormat::Raw {
-                encoding,
-                width: head.width,
-                height: head.height,
-                step: head.step,
-            })?
-        }
-    };
-    let image = Image {
-        data,
-        format,
-        exposure_ns: exposure_ns(packet),
-    };
-    Some((head, image))
-}
-
-/// Packing a depth image, for another thread.
-fn depth_work(
-    packet: &Packet,
-    mut sample: Sample,
-    clipped: Arc<Clipped>,
-) -> Option<impl FnOnce() -> Vec<Item> + Send + use<>> {
-    let (head, data) = payload::decode_image(packet.payload.clone())?;
-    let whole = u64::from(head.step) == 2 * u64::from(head.width)
-        && payload::fits("mono16", &head, data.len());
-    if !whole || !(1e-6..=1.0).contains(&head.unit_m) {
-        return None;
-    }
-    let exposure_ns = exposure_ns(packet);
-    Some(move || {
-        let packed = depth::pack_units(&data, head.unit_m, head.width, head.height);
-        match packed {
-            Ok(packed) => {
-                let mut items = clipped.see(packed.clipped);
-                sample.data = Data::Image(Image {
-                    exposure_ns,
-                    ..packed.image
-                });
-                items.push(Item::Sample(sample));
-                items
-            }
-            Err(_) => vec![Item::Lost {
-                kind: "corrupt",
-                count: 1,
-                at: sample.arrival,
-            }],
-        }
-    })
-}
-
 impl Source for BridgeSource {
     fn read(&mut self, out: &mut Output) -> Result<(), CaptureError> {
         for (entry, item) in self.first.drain(..) {
@@ -547,7 +424,7 @@ impl Source for BridgeSource {
         self.ask();
         let received = self.receive();
         if let Ok(Some(arrival)) = received {
-            while let Some(found) = self.parser.next() {
+            while let Some(found) = self.parser.pull() {
                 match found {
                     Found::Packet(packet) => self.take(packet, arrival, out),
                     // Of an order or a sentence nothing is counted.
@@ -557,8 +434,8 @@ impl Source for BridgeSource {
                     Found::Damaged { stream, sequence } => {
                         let entries: Vec<usize> = self.entries(stream).collect();
                         for entry in entries {
-                            if self.count(entry, sequence, arrival, out) {
-                                out.lost(entry, "corrupt", 1, arrival);
+                            if self.count(entry, (sequence, None), arrival, out) {
+                                self.lost(entry, "corrupt", arrival, out);
                             }
                         }
                     }

@@ -176,7 +176,7 @@ impl Parser {
 
     /// The next thing that is whole, in order. After a misfit the search goes on
     /// one byte further.
-    pub fn next(&mut self) -> Option<Found> {
+    pub fn pull(&mut self) -> Option<Found> {
         loop {
             match header(&self.buffer) {
                 Header::Misfit => {
@@ -305,11 +305,11 @@ pub(super) mod tests {
         assert_eq!(hex(&bytes), GOLDEN);
         let mut parser = Parser::default();
         parser.push(&bytes);
-        assert_eq!(parser.next(), Some(Found::Packet(golden())));
+        assert_eq!(parser.pull(), Some(Found::Packet(golden())));
     }
 
     fn all(parser: &mut Parser) -> Vec<Found> {
-        std::iter::from_fn(|| parser.next()).collect()
+        std::iter::from_fn(|| parser.pull()).collect()
     }
 
     #[test]
@@ -342,7 +342,7 @@ pub(super) mod tests {
         bytes[48..52].copy_from_slice(&crc);
         let mut parser = Parser::default();
         parser.push(&bytes);
-        assert_eq!(parser.next(), Some(Found::Version(2)));
+        assert_eq!(parser.pull(), Some(Found::Version(2)));
     }
 
     fn any_packet() -> impl Strategy<Value = Packet> {

@@ -264,7 +264,7 @@ impl FfmpegSource {
     fn header(&mut self) -> Result<Codec, String> {
         let end = Instant::now() + OPEN_TIMEOUT;
         while Instant::now() < end {
-            let found = self.parser.next();
+            let found = self.parser.pull();
             match found.map_err(|error| format!("ffmpeg's output: {error}"))? {
                 Some(Found::Stream {
                     fourcc,
@@ -316,7 +316,7 @@ impl FfmpegSource {
     fn parse(&mut self, out: &mut Output) -> Result<bool, CaptureError> {
         let before = self.sequence;
         loop {
-            match self.parser.next() {
+            match self.parser.pull() {
                 Ok(Some(Found::Packet { pts, data })) => self.sample(pts, data, out),
                 // A source that changes its size starts anew.
                 Ok(Some(Found::Stream { time_base, .. })) => self.time_base = time_base,

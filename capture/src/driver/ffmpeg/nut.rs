@@ -2,7 +2,13 @@
 //! exact time stamp of every packet, each packet as soon as its last byte is there.
 //! (NUT specification, `nut.txt`, version 3.)
 
+mod cursor;
+mod encode;
+
 use bytes::{Buf, Bytes, BytesMut};
+
+use self::cursor::{Cursor, Stop, crc, malformed};
+pub use self::encode::{encode_header, encode_packet};
 
 /// First bytes of a file.
 const FILE_ID: &[u8] = b"nut/multimedia container\0";
@@ -99,12 +105,6 @@ struct Stream {
     last_pts: i64,
 }
 
-/// A reader that knows when bytes have not come yet.
-struct Cursor<'a> {
-    bytes: &'a [u8],
-    at: usize,
-}
-
 /// What one step found.
 enum Step {
     /// Anything but a packet of the stream.
@@ -117,145 +117,6 @@ enum Step {
     },
 }
 
-/// Not enough bytes yet, or wrong ones.
-enum Stop {
-    Incomplete,
-    Wrong(NutError),
-}
-
-impl From<NutError> for Stop {
-    fn from(error: NutError) -> Self {
-        Self::Wrong(error)
-    }
-}
-
-fn malformed<T>(what: &'static str) -> Result<T, Stop> {
-    Err(Stop::Wrong(NutError::Malformed(what)))
-}
-
-impl<'a> Cursor<'a> {
-    fn take(&mut self, count: u64) -> Result<&'a [u8], Stop> {
-        let end = usize::try_from(count)
-            .ok()
-            .and_then(|count| self.at.checked_add(count));
-        let part = end
-            .and_then(|end| self.bytes.get(self.at..end))
-            .ok_or(Stop::Incomplete)?;
-        self.at += part.len();
-        Ok(part)
-    }
-
-    fn u32(&mut self) -> Result<u32, Stop> {
-        Ok(u32::from_be_bytes(
-            self.take(4)?.try_into().expect("four bytes"),
-        ))
-    }
-
-    fn u64(&mut self) -> Result<u64, Stop> {
-        Ok(u64::from_be_bytes(
-            self.take(8)?.try_into().expect("eight bytes"),
-        ))
-    }
-
-    /// Seven bits a byte, most significant first.
-    fn v(&mut self) -> Result<u64, Stop> {
-        let mut value: u64 = 0;
-        loop {
-            let byte = self.take(1)?[0];
-            if value >> 57 != 0 {
-                return malformed("a number of more than 64 bits");
-            }
-            value = value << 7 | u64::from(byte & 0x7F);
-            if byte & 0x80 == 0 {
-                return Ok(value);
-            }
-        }
-    }
-
-    /// With a sign: 0, 1, −1, 2, −2 …
-    fn s(&mut self) -> Result<i64, Stop> {
-        let value = self.v()?;
-        let half = (value / 2 + value % 2) as i64;
-        Ok(if value % 2 == 1 { half } else { -half })
-    }
-
-    fn text(&mut self) -> Result<&'a [u8], Stop> {
-        let length = self.v()?;
-        if length > MAX_HEADER_BYTES {
-            return malformed("a text of more than a megabyte");
-        }
-        self.take(length)
-    }
-}
-
-/// CRC-32 of NUT: polynomial 0x04C11DB7, most significant bit first, from zero.
-fn crc(bytes: &[u8]) -> u32 {
-    bytes.iter().fold(0, |crc, &byte| {
-        (0..8).fold(crc ^ u32::from(byte) << 24, |crc, _| {
-            crc << 1 ^ if crc >> 31 == 1 { 0x04C1_1DB7 } else { 0 }
-        })
-    })
-}
-
-fn put_v(bytes: &mut Vec<u8>, value: u64) {
-    let groups = (64 - value.leading_zeros()).div_ceil(7).max(1);
-    for group in (0..groups).rev() {
-        let more = if group > 0 { 0x80 } else { 0 };
-        bytes.push((value >> (7 * group)) as u8 & 0x7F | more);
-    }
-}
-
-fn put_header(bytes: &mut Vec<u8>, code: u64, body: &[u8]) {
-    bytes.extend(code.to_be_bytes());
-    put_v(bytes, body.len() as u64 + 4);
-    bytes.extend(body);
-    bytes.extend(crc(body).to_be_bytes());
-}
-
-fn numbers(values: &[u64]) -> Vec<u8> {
-    let mut bytes = Vec::new();
-    values.iter().for_each(|&value| put_v(&mut bytes, value));
-    bytes
-}
-
-/// The beginning of a stream of JPEGs with microseconds as time stamps.
-pub fn encode_header(width: u32, height: u32) -> Vec<u8> {
-    let mut bytes = FILE_ID.to_vec();
-    // Version, one stream, a distance that any image fits, one time base, then the
-    // frame codes: the first is invalid, all others have everything written out.
-    let plain = flag::CODED_PTS | flag::SIZE_MSB | flag::CHECKSUM | 1;
-    let main = [
-        &[3, 1, 65_536, 1, 1, 1_000_000][..],
-        &[flag::INVALID, 6, 0, 1, 0, 0, 0, 1],
-        &[plain, 6, 0, 1, 0, 0, 0, 254],
-        &[0, 0],
-    ];
-    put_header(&mut bytes, MAIN, &numbers(&main.concat()));
-    let mut stream = numbers(&[0, 0, 4]);
-    stream.extend(b"MJPG");
-    let size = [u64::from(width), u64::from(height)];
-    stream.extend(numbers(&[
-        0, 7, 1_000_000, 0, 0, 0, size[0], size[1], 0, 0, 0,
-    ]));
-    put_header(&mut bytes, STREAM, &stream);
-    bytes
-}
-
-/// One image, behind a synchronisation point.
-pub fn encode_packet(micros: u64, jpeg: &[u8]) -> Vec<u8> {
-    let mut bytes = Vec::with_capacity(jpeg.len() + 64);
-    put_header(&mut bytes, SYNCPOINT, &numbers(&[micros, 0]));
-    // Code 1: all of the time stamp, the size, the checksum of both.
-    let mut head = vec![1];
-    put_v(&mut head, micros + (1 << 7));
-    put_v(&mut head, jpeg.len() as u64);
-    let crc = crc(&head);
-    bytes.extend(head);
-    bytes.extend(crc.to_be_bytes());
-    bytes.extend_from_slice(jpeg);
-    bytes
-}
-
 impl Parser {
     /// Takes bytes as they came.
     pub fn push(&mut self, bytes: &[u8]) {
@@ -266,7 +127,7 @@ impl Parser {
     ///
     /// # Errors
     /// The stream is damaged, or not what this reads: one stream of images.
-    pub fn next(&mut self) -> Result<Option<Found>, NutError> {
+    pub fn pull(&mut self) -> Result<Option<Found>, NutError> {
         loop {
             let mut buffer = std::mem::take(&mut self.buffer);
             let mut cursor = Cursor {
@@ -606,127 +467,4 @@ fn codes(body: &mut Cursor<'_>) -> Result<Vec<Code>, Stop> {
 }
 
 #[cfg(test)]
-mod tests {
-    use proptest::prelude::*;
-
-    use super::*;
-
-    /// `ffmpeg -f lavfi -i color=size=16x16:rate=10:color=gray -t 0.3 -c:v mjpeg
-    /// -fflags +bitexact -flags:v +bitexact -f nut -write_index 0`, by ffmpeg 5.1.
-    const GOLDEN: &[u8] = include_bytes!("../../../tests/golden/mjpeg.nut");
-
-    fn all(parser: &mut Parser) -> Result<Vec<Found>, NutError> {
-        std::iter::from_fn(|| parser.next().transpose()).collect()
-    }
-
-    fn golden() -> Vec<Found> {
-        let mut parser = Parser::default();
-        parser.push(GOLDEN);
-        all(&mut parser).expect("what ffmpeg wrote")
-    }
-
-    #[test]
-    fn what_ffmpeg_writes_is_read() {
-        let found = golden();
-        let stream = Found::Stream {
-            fourcc: *b"MJPG",
-            width: 16,
-            height: 16,
-            time_base: (1, 81_920),
-        };
-        assert_eq!((found.len(), &found[0]), (4, &stream));
-        for (number, packet) in found[1..].iter().enumerate() {
-            let Found::Packet { pts, data } = packet else {
-                panic!("{packet:?}");
-            };
-            assert_eq!(*pts, 8192 * number as i64, "a tenth of a second each");
-            assert!(data.starts_with(&[0xFF, 0xD8]) && data.ends_with(&[0xFF, 0xD9]));
-        }
-    }
-
-    #[test]
-    fn a_flipped_bit_of_a_header_is_seen() {
-        // Of the main header, the stream's, a synchronisation point.
-        for at in [40, 0x78, 0xE4] {
-            let mut bytes = GOLDEN.to_vec();
-            bytes[at] ^= 1;
-            let mut parser = Parser::default();
-            parser.push(&bytes);
-            assert!(
-                matches!(all(&mut parser), Err(NutError::Checksum { .. })),
-                "byte {at}"
-            );
-        }
-        let mut parser = Parser::default();
-        parser.push(b"nut/mp4");
-        assert_eq!(parser.next(), Err(NutError::Foreign));
-    }
-
-    #[test]
-    fn time_stamps_are_completed_from_their_low_bits() {
-        let stream = |last_pts| Stream {
-            time_base: (1, 90_000),
-            msb_pts_shift: 7,
-            last_pts,
-        };
-        assert_eq!(stream(1000).pts(1000 & 127), Some(1000));
-        assert_eq!(stream(1000).pts(1063 & 127), Some(1063));
-        assert_eq!(stream(1000).pts(938 & 127), Some(938), "a little back");
-        assert_eq!(stream(1000).pts(128 + 77), Some(77), "in full");
-    }
-
-    proptest! {
-        #[test]
-        fn what_is_encoded_comes_back(images in proptest::collection::vec((0_u64..1 << 50, proptest::collection::vec(any::<u8>(), 1..50)), 1..6)) {
-            let mut parser = Parser::default();
-            parser.push(&encode_header(8, 9));
-            images.iter().for_each(|(micros, jpeg)| parser.push(&encode_packet(*micros, jpeg)));
-            let found = all(&mut parser).expect("our own");
-            let stream = Found::Stream { fourcc: *b"MJPG", width: 8, height: 9, time_base: (1, 1_000_000) };
-            prop_assert_eq!(&found[0], &stream);
-            let packets = images.into_iter().map(|(micros, jpeg)| Found::Packet { pts: micros as i64, data: jpeg.into() });
-            prop_assert_eq!(&found[1..], &packets.collect::<Vec<_>>()[..]);
-        }
-
-        #[test]
-        fn it_reads_the_same_however_it_is_cut(cut in 1_usize..200) {
-            let mut parser = Parser::default();
-            let mut found = Vec::new();
-            for piece in GOLDEN.chunks(cut) {
-                parser.push(piece);
-                found.extend(all(&mut parser).expect("what ffmpeg wrote"));
-            }
-            prop_assert_eq!(found, golden());
-        }
-
-        #[test]
-        fn damage_never_panics(changes in proptest::collection::vec((0..GOLDEN.len(), any::<u8>()), 1..6)) {
-            let mut bytes = GOLDEN.to_vec();
-            for (at, value) in changes {
-                bytes[at] = value;
-            }
-            let mut parser = Parser::default();
-            parser.push(&bytes);
-            let _ = all(&mut parser);
-        }
-
-        #[test]
-        fn wrong_headers_with_right_checksums_never_panic(
-            code in prop_oneof![Just(MAIN), Just(STREAM), Just(SYNCPOINT)],
-            body in proptest::collection::vec(any::<u8>(), 0..200),
-            tail in proptest::collection::vec(any::<u8>(), 0..60),
-        ) {
-            let mut parser = Parser::default();
-            parser.push(GOLDEN);
-            let _ = all(&mut parser);
-            let mut bytes = code.to_be_bytes().to_vec();
-            let length = body.len() as u64 + 4;
-            bytes.extend(if length < 128 { vec![length as u8] } else { vec![0x80 | (length >> 7) as u8, (length & 127) as u8] });
-            bytes.extend(&body);
-            bytes.extend(crc(&body).to_be_bytes());
-            bytes.extend(&tail);
-            parser.push(&bytes);
-            let _ = all(&mut parser);
-        }
-    }
-}
+mod tests;

@@ -178,8 +178,18 @@ impl Record3dSource {
         let sequence = self.sequence;
         self.sequence += 1;
         let Some(packet) = protocol::parse(body) else {
-            return (0..self.kinds.len())
-                .for_each(|stream| out.lost(stream, "corrupt", 1, arrival));
+            for (stream, kind) in self.kinds.iter().enumerate() {
+                let lost = Item::Lost {
+                    kind: "corrupt",
+                    count: 1,
+                    at: arrival,
+                };
+                match kind {
+                    StreamKind::Depth { .. } => self.background.push(stream, lost, out),
+                    _ => out.push(stream, lost),
+                }
+            }
+            return;
         };
         self.say_of(&packet, out);
         // All that the streams do not hold: intrinsics of each image, confidences.
@@ -264,7 +274,7 @@ impl Source for Record3dSource {
                 let arrival = HostTime::now();
                 self.framer.push(&self.buffer[..count]);
                 loop {
-                    match self.framer.next() {
+                    match self.framer.pull() {
                         Ok(Some(body)) => self.take(body, arrival, out),
                         Ok(None) => break Ok(()),
                         Err(lost) => {

@@ -145,7 +145,7 @@ impl Framer {
     ///
     /// # Errors
     /// The stream is not Record3D's.
-    pub fn next(&mut self) -> Result<Option<Bytes>, Lost> {
+    pub fn pull(&mut self) -> Result<Option<Bytes>, Lost> {
         let Some(header) = self.buffer.get(..HEADER_BYTES) else {
             return Ok(None);
         };
@@ -339,7 +339,7 @@ mod tests {
             let mut got = Vec::new();
             for piece in wire.chunks(cut) {
                 framer.push(piece);
-                while let Some(body) = framer.next().expect("Record3D's") {
+                while let Some(body) = framer.pull().expect("Record3D's") {
                     got.push(parse(body).expect("a packet").jpeg.to_vec());
                 }
             }
@@ -350,7 +350,7 @@ mod tests {
         fn garbage_never_panics(bytes in proptest::collection::vec(any::<u8>(), 0..300), size in any::<[u8; 2]>()) {
             let mut framer = Framer::default();
             framer.push(&bytes);
-            while let Ok(Some(body)) = framer.next() {
+            while let Ok(Some(body)) = framer.pull() {
                 let _ = parse(body);
             }
             let _ = parse(Bytes::from(bytes.clone()));

@@ -159,11 +159,12 @@ fn value(name: &str, empty: bool, rest: &mut &str, depth: usize) -> Option<Value
         return None;
     }
     match name {
+        "dict" if empty => Some(Value::Dict(BTreeMap::new())),
         "dict" => {
             let mut dict = BTreeMap::new();
-            while !empty {
+            loop {
                 match tag(rest)? {
-                    ("/dict", _) => break,
+                    ("/dict", _) => return Some(Value::Dict(dict)),
                     ("key", false) => {
                         let key = content("key", rest)?;
                         let (name, empty) = tag(rest)?;
@@ -172,17 +173,16 @@ fn value(name: &str, empty: bool, rest: &mut &str, depth: usize) -> Option<Value
                     _ => return None,
                 }
             }
-            Some(Value::Dict(dict))
         }
+        "array" if empty => Some(Value::Array(Vec::new())),
         "array" => {
             let mut array = Vec::new();
-            while !empty {
+            loop {
                 match tag(rest)? {
-                    ("/array", _) => break,
+                    ("/array", _) => return Some(Value::Array(array)),
                     (name, empty) => array.push(value(name, empty, rest, depth + 1)?),
                 }
             }
-            Some(Value::Array(array))
         }
         "integer" => content(name, rest)?.trim().parse().ok().map(Value::Integer),
         "true" | "false" if empty => Some(Value::Text(name.to_owned())),

@@ -8,9 +8,6 @@ use nix::libc::{self, c_int, c_uchar, c_uint, c_ulong, c_ushort};
 
 /// `ASYNC_LOW_LATENCY` (linux/tty_flags.h).
 const LOW_LATENCY: c_int = 1 << 13;
-/// What an administrator adds where a program may not set the timer.
-const RULE: &str =
-    r#"ACTION=="add", SUBSYSTEM=="usb-serial", DRIVER=="ftdi_sio", ATTR{latency_timer}="1""#;
 
 /// `serial_struct` (linux/serial.h).
 #[repr(C)]
@@ -87,8 +84,8 @@ pub fn lower(fd: RawFd, node: &Path, device: &Path, driver: &str) -> Latency {
         Some(ms) if ms > 1 => Latency {
             about: about(format!("{ms} ms timer")),
             warning: Some(format!(
-                "{} hands its bytes over every {ms} ms only; to make that 1 ms put this line into \
-                 /etc/udev/rules.d/99-dexumi-latency.rules and plug it in anew: {RULE}",
+                "{} hands its bytes over every {ms} ms only; `dexumi devices --setup`, as root, \
+                 makes that 1 ms",
                 node.display()
             )),
         },
@@ -119,7 +116,7 @@ mod tests {
     }
 
     #[test]
-    fn a_timer_that_cannot_be_set_is_told_with_the_rule_that_sets_it() {
+    fn a_timer_that_cannot_be_set_is_told_with_what_sets_it() {
         let folder = tempfile::tempdir().expect("folder");
         let timer = folder.path().join("latency_timer");
         std::fs::write(&timer, "16\n").expect("write");
@@ -136,10 +133,7 @@ mod tests {
         std::os::unix::fs::symlink("/proc/sys/kernel/ngroups_max", &timer).expect("link");
         let kept = lower(fd, node, folder.path(), "ftdi_sio");
         let warning = kept.warning.expect("a warning");
-        assert!(
-            warning.contains("udev") && warning.contains("latency_timer"),
-            "{warning}"
-        );
+        assert!(warning.contains("dexumi devices --setup"), "{warning}");
         let none = lower(fd, node, Path::new("/nowhere"), "");
         assert_eq!(none.about.1, "no timer known");
         assert_eq!(

@@ -7,7 +7,6 @@ use std::{
     io::ErrorKind,
     os::fd::{AsRawFd, BorrowedFd},
     path::Path,
-    time::Duration,
 };
 
 use dexumi_episode::{Delta, Device, HostTime};
@@ -129,11 +128,14 @@ impl Chunk<'_> {
     /// When a byte that `after` others followed in this chunk can have arrived at
     /// the latest: over a wire they took their time.
     pub fn arrival_before(&self, after: usize) -> HostTime {
-        let Some(baud) = self.uart_baud else {
-            return self.arrival;
-        };
-        let nanos = after as i64 * BITS * 1_000_000_000 / i64::from(baud.max(1));
-        self.arrival - Delta::from_nanos(nanos)
+        self.arrival - self.wire_time(after)
+    }
+
+    /// How long so many bytes take, where they come over a wire.
+    pub fn wire_time(&self, bytes: usize) -> Delta {
+        let per_bit = |baud: u32| 1_000_000_000 / i64::from(baud.max(1));
+        let nanos = |baud| bytes as i64 * BITS * per_bit(baud);
+        Delta::from_nanos(self.uart_baud.map_or(0, nanos))
     }
 }
 
@@ -360,6 +362,3 @@ fn unstable(device: &Device, address: &SerialAddress, better: Option<String>) ->
         )
     })
 }
-
-/// Longest time that [`Port::read`] waits.
-pub const WAIT: Duration = Duration::from_millis(WAIT_MS as u64);

@@ -1,162 +1,12 @@
-//! The V4L2 driver and the stock nokhwa path against emulated cameras: this program
-//! starts itself once more with the shim preloaded, one test at a time.
+//! The driver `v4l2`: every image to the byte, with the kernel's stamp and number.
 
-#![cfg(target_os = "linux")]
-
-use std::{
-    process::Command,
-    time::{Duration, Instant},
-};
-
-use dexumi_capture::{
-    CaptureError,
-    driver::{
-        Data, Image, ImageFormat, Item, Output, Sample, Source, driver_of,
-        pixels::{Layout, Pixel},
-    },
-};
-use dexumi_episode::{CameraMode, Device};
-
-#[allow(dead_code, reason = "the end-to-end tests use the rest")]
-#[path = "../../tests/shim/mod.rs"]
-mod shim;
-use shim::{Due, Shim, Spec};
-
-const ADDRESS: &str = "/dev/v4l/by-id/usb-Emulated_Camera_wrist-video-index0";
-
-/// Runs the rest of a test under the shim: the first time it makes the cameras and
-/// starts this program again for this test alone, then it returns the shim.
-fn under_shim(test: &str, make: impl FnOnce(&Shim)) -> Option<Shim> {
-    if let Some(around) = Shim::around() {
-        return Some(around);
-    }
-    let shim = Shim::new()?;
-    make(&shim);
-    let program = std::env::current_exe().expect("this program");
-    let mut command = Command::new(program);
-    command.args([test, "--exact", "--nocapture"]);
-    let output = shim
-        .preload(&mut command)
-        .output()
-        .expect("it should start");
-    assert!(
-        output.status.success(),
-        "{}{}",
-        String::from_utf8_lossy(&output.stdout),
-        String::from_utf8_lossy(&output.stderr)
-    );
-    None
-}
-
-/// JPEGs of very different lengths, so that buffers hold the ends of longer ones.
-fn jpegs(width: u32, height: u32) -> Vec<Vec<u8>> {
-    let layout = Layout::new(Pixel::Grey, (width, height), 0, true);
-    (0..7_usize)
-        .map(|number| {
-            let coarse = 1 + (number * 5) % 7;
-            let pixels: Vec<u8> = (0..layout.image_bytes())
-                .map(|at| ((at / coarse).wrapping_mul(2_654_435_761) >> 7) as u8 & (0xFF >> number))
-                .collect();
-            layout.to_jpeg(&pixels).expect("a JPEG")
-        })
-        .collect()
-}
-
-fn webcam(plan: &str) -> Spec {
-    Spec {
-        plan: plan.to_owned(),
-        ..Spec::webcam("wrist", jpegs(640, 480))
-    }
-}
-
-fn device(driver: &str, mode: CameraMode) -> Device {
-    Device {
-        camera: Some(mode),
-        ..Device::new("/camera/wrist/image", driver, ADDRESS)
-    }
-}
-
-fn open(device: &Device) -> Result<Box<dyn Source>, CaptureError> {
-    (driver_of(device).expect("a driver").open)(std::slice::from_ref(device))
-}
-
-/// Reads until `done`, or an error, or long.
-fn read(
-    source: &mut dyn Source,
-    out: &mut Output,
-    mut done: impl FnMut(&Output) -> bool,
-) -> Option<CaptureError> {
-    let began = Instant::now();
-    while !done(out) {
-        if let Err(error) = source.read(out) {
-            return Some(error);
-        }
-        assert!(began.elapsed() < Duration::from_secs(30), "{out:?}");
-    }
-    None
-}
-
-fn images(out: &Output) -> Vec<(&Sample, &Image)> {
-    let image = |item: &'_ (usize, Item)| matches!(&item.1, Item::Sample(s) if matches!(s.data, Data::Image(_)));
-    out.items
-        .iter()
-        .filter(|item| image(item))
-        .filter_map(|(_, item)| match item {
-            Item::Sample(sample) => match &sample.data {
-                Data::Image(image) => Some((sample, image)),
-                _ => None,
-            },
-            _ => None,
-        })
-        .collect()
-}
-
-fn lost(out: &Output, wanted: &str) -> u64 {
-    let count = |(_, item): &(usize, Item)| match item {
-        Item::Lost { kind, count, .. } if *kind == wanted => *count,
-        _ => 0,
-    };
-    out.items.iter().map(count).sum()
-}
-
-fn missing(out: &Output) -> u64 {
-    let count = |(_, item): &(usize, Item)| match item {
-        Item::Missing { count, .. } => *count,
-        _ => 0,
-    };
-    out.items.iter().map(count).sum()
-}
-
-fn about(out: &Output, wanted: &str) -> Option<String> {
-    out.items.iter().rev().find_map(|(_, item)| match item {
-        Item::About(about) => about
-            .iter()
-            .find(|(key, _)| key == wanted)
-            .map(|(_, v)| v.clone()),
-        _ => None,
-    })
-}
-
-fn warnings(out: &Output) -> String {
-    let text = |(_, item): &(usize, Item)| match item {
-        Item::Note {
-            warning: true,
-            text,
-        } => Some(text.clone()),
-        _ => None,
-    };
-    out.items
-        .iter()
-        .filter_map(text)
-        .collect::<Vec<_>>()
-        .join("\n")
-}
+use super::*;
 
 #[test]
 fn every_jpeg_comes_byte_for_byte_with_the_kernels_stamp_and_what_is_missing_is_counted() {
     let plan = "5 skip\n8 error\n10 truncate\n12 corrupt\n14 pad\n16 empty\n20 skip 4\n";
     let Some(shim) = under_shim(
-        "every_jpeg_comes_byte_for_byte_with_the_kernels_stamp_and_what_is_missing_is_counted",
+        "v4l2::every_jpeg_comes_byte_for_byte_with_the_kernels_stamp_and_what_is_missing_is_counted",
         |shim| {
             let spec = webcam(plan);
             shim.add(&spec);
@@ -205,7 +55,7 @@ fn every_jpeg_comes_byte_for_byte_with_the_kernels_stamp_and_what_is_missing_is_
 
 #[test]
 fn an_unplugged_camera_is_found_again_under_another_number() {
-    let name = "an_unplugged_camera_is_found_again_under_another_number";
+    let name = "v4l2::an_unplugged_camera_is_found_again_under_another_number";
     let spec = webcam("");
     let Some(shim) = under_shim(name, |shim| {
         shim.add(&spec);
@@ -237,7 +87,7 @@ fn an_unplugged_camera_is_found_again_under_another_number() {
 
 #[test]
 fn a_frozen_camera_is_gone_after_a_second_and_not_back_before_its_first_image() {
-    let name = "a_frozen_camera_is_gone_after_a_second_and_not_back_before_its_first_image";
+    let name = "v4l2::a_frozen_camera_is_gone_after_a_second_and_not_back_before_its_first_image";
     let spec = webcam("");
     let Some(shim) = under_shim(name, |shim| {
         shim.add(&spec);
@@ -265,7 +115,7 @@ fn a_frozen_camera_is_gone_after_a_second_and_not_back_before_its_first_image() 
 
 #[test]
 fn controls_are_set_in_order_read_back_and_said() {
-    let name = "controls_are_set_in_order_read_back_and_said";
+    let name = "v4l2::controls_are_set_in_order_read_back_and_said";
     let spec = Spec {
         lines: format!("{}forgets controls\n", shim::WEBCAM),
         ..webcam("")
@@ -351,7 +201,7 @@ fn controls_are_set_in_order_read_back_and_said() {
 
 #[test]
 fn pixels_are_kept_exactly_or_made_a_jpeg_beside_the_thread() {
-    let name = "pixels_are_kept_exactly_or_made_a_jpeg_beside_the_thread";
+    let name = "v4l2::pixels_are_kept_exactly_or_made_a_jpeg_beside_the_thread";
     let spec = webcam("3 truncate\n");
     let Some(shim) = under_shim(name, |shim| {
         shim.add(&spec);
@@ -415,7 +265,7 @@ fn pixels_are_kept_exactly_or_made_a_jpeg_beside_the_thread() {
 
 #[test]
 fn what_cannot_be_had_is_refused_with_what_there_is() {
-    let name = "what_cannot_be_had_is_refused_with_what_there_is";
+    let name = "v4l2::what_cannot_be_had_is_refused_with_what_there_is";
     let first = webcam("");
     let other = Spec {
         name: "other",
@@ -553,7 +403,7 @@ fn what_cannot_be_had_is_refused_with_what_there_is() {
 
 #[test]
 fn stamps_that_cannot_be_true_are_not_used() {
-    let name = "stamps_that_cannot_be_true_are_not_used";
+    let name = "v4l2::stamps_that_cannot_be_true_are_not_used";
     let [none, future] = ["none", "future"].map(|stamps| Spec {
         name: stamps,
         serial: stamps,
