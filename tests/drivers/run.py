@@ -57,7 +57,7 @@ def with_judge() -> None:
 
 
 def row(columns) -> str:
-    widths = [14, 24, 6, 8, 7, 10, 9, 7]
+    widths = [17, 24, 6, 8, 7, 10, 9, 7]
     return "  ".join(f"{str(column):{width}}" for column, width in zip(columns, widths)).rstrip()
 
 
@@ -76,6 +76,8 @@ def show(name: str, outcome, seconds: float) -> None:
     for verdict in outcome.verdicts:
         if verdict.swapped:
             print(f"    {verdict.stream}: {verdict.swapped} handed over out of order by the kernel")
+        if verdict.back_s:
+            print(f"    {verdict.stream}: in the file again {', '.join(f'{back:.1f} s' for back in verdict.back_s)} after the fault")
     for note in outcome.notes:
         print(f"    {note}")
     for problem in outcome.all_problems():
@@ -97,7 +99,7 @@ def main() -> int:
     options = parser.parse_args()
     if options.list:
         for name, scenario in scenarios.items():
-            print(f"{name:14}{' '.join(scenario.__doc__.split())}")
+            print(f"{name:18}{' '.join(scenario.__doc__.split())}")
         return 0
     if not options.program.exists():
         say(f"no program at {options.program}: run make build")
