@@ -15,7 +15,7 @@ DEMO_OUT ?= demo-out
 # Where CI is set, a Cargo.lock that does not fit is an error, not a change.
 LOCKED := $(if $(CI),--locked)
 
-.PHONY: help setup build demo test test-long test-official measure lint clean-demo
+.PHONY: help setup build demo test test-long test-official test-drivers measure lint clean-demo
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -48,6 +48,9 @@ test-long: ## every test, the slow variants too (hours of recording, kill after 
 
 test-official: demo ## read the demo's data sets with the formats' official readers (Python, downloads)
 	sh tests/official/run.sh "$(DEMO_OUT)/dataset"
+
+test-drivers: build ## the program against real kernel drivers, in a virtual machine (about 25 minutes; downloads 90 MB once)
+	python3 tests/drivers/run.py --program "$(TARGET_DIR)/release/dexumi"
 
 measure: build ## load, synchronisation, an hour of recording; prints the tables of docs/measured.md
 	cargo build --release --examples $(LOCKED)

@@ -1,0 +1,1 @@
+"""USB devices in Python, and the boards behind them."""

@@ -1,0 +1,1 @@
+"""What an episode holds, and whether that agrees with what was sent."""

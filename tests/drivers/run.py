@@ -1,0 +1,144 @@
+#!/usr/bin/env python3
+"""Runs the recorder against the kernel's own drivers, in a virtual machine.
+
+    run.py [--only NAME]... [--list] [--keep] [--program PATH]
+
+Exit status: 0 all agree, 1 something does not, 2 the machine cannot be had.
+"""
+
+import argparse
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+import traceback
+from pathlib import Path
+
+HERE = Path(__file__).resolve().parent
+sys.path.insert(0, str(HERE))
+
+from machine.image import Modules, build_initrd, build_system  # noqa: E402
+from machine.provision import ProvisionError, cache_folder, provide  # noqa: E402
+
+# Read episodes without a line of dexumi's code.
+JUDGE_PACKAGES = ["mcap", "mcap-protobuf-support"]
+
+
+def say(text: str) -> None:
+    print(f"drivers: {text}", file=sys.stderr, flush=True)
+
+
+def with_judge() -> None:
+    """Goes on in a Python that has the judge's packages, where that can be had."""
+    try:
+        import mcap_protobuf  # noqa: F401
+        return
+    except ImportError:
+        pass
+    if os.environ.get("DEXUMI_VM_VENV"):
+        return  # this is that Python already
+    venv = cache_folder() / "venv"
+    python = venv / "bin/python"
+    try:
+        if not python.exists():
+            say(f"making a Python environment with {', '.join(JUDGE_PACKAGES)} in {venv}")
+            subprocess.run([sys.executable, "-m", "venv", venv], check=True, stdout=sys.stderr)
+        check = subprocess.run([python, "-c", "import mcap_protobuf"], capture_output=True, check=False)
+        if check.returncode != 0:
+            subprocess.run(
+                [python, "-m", "pip", "install", "--quiet", *JUDGE_PACKAGES], check=True, stdout=sys.stderr
+            )
+    except (OSError, subprocess.CalledProcessError) as error:
+        say(f"no environment with {', '.join(JUDGE_PACKAGES)} ({error}): contents are not compared")
+        return
+    os.execve(python, [str(python), *sys.argv], dict(os.environ, DEXUMI_VM_VENV="1"))
+
+
+def row(columns) -> str:
+    widths = [17, 24, 6, 8, 7, 10, 9, 7]
+    return "  ".join(f"{str(column):{width}}" for column, width in zip(columns, widths)).rstrip()
+
+
+def show(name: str, outcome, seconds: float) -> None:
+    agrees = "yes" if not outcome.all_problems() else "NO"
+    for number, verdict in enumerate(outcome.verdicts):
+        last = number == len(outcome.verdicts) - 1
+        print(row([
+            name if number == 0 else "", verdict.stream, verdict.sent, verdict.written,
+            verdict.absent + verdict.unpowered, verdict.itemised,
+            agrees if last else ("yes" if not verdict.problems else "NO"),
+            f"{seconds:.0f}" if last else "",
+        ]))
+    if not outcome.verdicts:
+        print(row([name, "", "", "", "", "", agrees, f"{seconds:.0f}"]))
+    for verdict in outcome.verdicts:
+        if verdict.swapped:
+            print(f"    {verdict.stream}: {verdict.swapped} handed over out of order by the kernel")
+        if verdict.back_s:
+            print(f"    {verdict.stream}: in the file again {', '.join(f'{back:.1f} s' for back in verdict.back_s)} after the fault")
+    for note in outcome.notes:
+        print(f"    {note}")
+    for problem in outcome.all_problems():
+        print(f"    PROBLEM: {problem}")
+    sys.stdout.flush()
+
+
+def main() -> int:
+    with_judge()
+    from scenarios import SCENARIOS
+    from scenarios.bench import Lab, Outcome
+
+    scenarios = {scenario.__name__.replace("_", "-"): scenario for scenario in SCENARIOS}
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--only", action="append", metavar="NAME", choices=list(scenarios), help="run this one (may be repeated)")
+    parser.add_argument("--list", action="store_true", help="list the scenarios and end")
+    parser.add_argument("--keep", action="store_true", help="keep disks, consoles and episodes")
+    parser.add_argument("--program", type=Path, default=HERE.parents[1] / "target/release/dexumi")
+    options = parser.parse_args()
+    if options.list:
+        for name, scenario in scenarios.items():
+            print(f"{name:18}{' '.join(scenario.__doc__.split())}")
+        return 0
+    if not options.program.exists():
+        say(f"no program at {options.program}: run make build")
+        return 2
+    folder = Path(tempfile.mkdtemp(prefix="dexumi-vm-"))
+    try:
+        provisions = provide(say)
+        modules = Modules(provisions.modules)
+        lab = Lab(provisions, folder / "system.img", folder / "initrd.img", options.program, folder, say)
+        build_initrd(provisions, modules, lab.initrd)
+        build_system(provisions, modules, options.program, lab.system)
+    except (ProvisionError, OSError) as error:
+        say(str(error))
+        shutil.rmtree(folder)
+        return 2
+    failed = []
+    began = time.monotonic()
+    print(row(["scenario", "stream", "sent", "written", "absent", "ledger", "agrees", "seconds"]))
+    for name in options.only or scenarios:
+        started = time.monotonic()
+        try:
+            outcome = scenarios[name](lab, folder / name)
+        except Exception as error:  # any failure of one scenario is its result
+            if options.keep:
+                traceback.print_exc()
+            outcome = Outcome(problems=[f"{type(error).__name__}: {error}"])
+        show(name, outcome, time.monotonic() - started)
+        if outcome.all_problems():
+            failed.append(name)
+        if not options.keep:
+            shutil.rmtree(folder / name, ignore_errors=True)
+    print(f"{len(options.only or scenarios) - len(failed)} agree, {len(failed)} do not"
+          f"{': ' + ', '.join(failed) if failed else ''}; {time.monotonic() - began:.0f} s")
+    if options.keep:
+        say(f"kept: {folder}")
+    else:
+        shutil.rmtree(folder, ignore_errors=True)
+    return 1 if failed else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
