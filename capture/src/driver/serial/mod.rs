@@ -229,7 +229,7 @@ impl Port {
             Err(errno) => return Err(self.gone(errno.desc())),
         }
         let events = ready[0].revents().unwrap_or(PollFlags::POLLERR);
-        // What came before the cable was pulled can still be read.
+        // With the hangup the kernel has thrown away what was unread.
         if !events.contains(PollFlags::POLLIN) {
             return Err(self.gone("the line was hung up"));
         }
@@ -286,8 +286,8 @@ fn refused(device: &Device, error: &serialport::Error) -> CaptureError {
         serialport::ErrorKind::Io(ErrorKind::PermissionDenied) => failed(
             device,
             text,
-            "serial ports belong to group `dialout`; join it with `sudo usermod -aG dialout $USER` \
-             and log in again",
+            "serial ports belong to group `dialout`: run `dexumi devices --setup` as root, or \
+             `sudo usermod -aG dialout $USER`, and log in again",
         ),
         _ if ["busy", "lock", "temporarily"]
             .iter()
@@ -322,4 +322,160 @@ fn unstable(device: &Device, address: &SerialAddress, better: Option<String>) ->
             device.stream, device.address
         )
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{io::Write, os::fd::OwnedFd};
+
+    use nix::{
+        pty::openpty,
+        sys::termios::cfmakeraw,
+        unistd::{dup, ttyname},
+    };
+
+    use super::*;
+
+    /// A port, the device's end of it, and the entry that leads there.
+    fn port() -> (Port, std::fs::File, Device) {
+        let pair = openpty(None, None).expect("a pseudo-terminal");
+        let mut modes = tcgetattr(&pair.slave).expect("modes");
+        cfmakeraw(&mut modes);
+        tcsetattr(&pair.slave, SetArg::TCSANOW, &modes).expect("raw");
+        let node = ttyname(&pair.slave).expect("name");
+        let device = Device::new("/exo/right/encoders", "x", &node.to_string_lossy());
+        let options = options(std::slice::from_ref(&device), &[]).expect("options");
+        let port = Port::open(&device, &options, None).expect("open");
+        (port, std::fs::File::from(pair.master), device)
+    }
+
+    fn read_all(port: &mut Port) -> (Vec<u8>, String) {
+        let mut bytes = Vec::new();
+        loop {
+            match port.read() {
+                Ok(Some(chunk)) => bytes.extend_from_slice(chunk.bytes),
+                Ok(None) => {}
+                Err(gone) => return (bytes, gone.to_string()),
+            }
+        }
+    }
+
+    #[test]
+    fn a_pulled_cable_is_the_end_however_often_one_asks() {
+        let (mut port, mut device, _) = port();
+        device.write_all(b"last words").expect("write");
+        let (bytes, problem) = {
+            let mut bytes = Vec::new();
+            while bytes.len() < 10 {
+                let chunk = port.read().expect("there");
+                bytes.extend_from_slice(chunk.map_or(&[][..], |chunk| chunk.bytes));
+            }
+            drop(device);
+            let (more, problem) = read_all(&mut port);
+            assert!(more.is_empty());
+            (bytes, problem)
+        };
+        assert_eq!(bytes, b"last words");
+        assert!(problem.contains("gone"), "{problem}");
+        assert!(port.read().is_err() && port.write(b"x").is_err());
+    }
+
+    #[test]
+    fn nothing_is_no_end() {
+        let (mut port, _device, _) = port();
+        assert!(port.read().expect("there").is_none());
+    }
+
+    #[test]
+    fn a_device_that_does_not_listen_never_holds_up_the_reading() {
+        let (mut port, mut device, _) = port();
+        while port.is_drained() {
+            port.write(&[7; 1000]).expect("there");
+        }
+        device.write_all(b"sample").expect("write");
+        assert_eq!(port.read().expect("there").expect("bytes").bytes, b"sample");
+        // What did not fit follows when there is room again.
+        let mut taken = [0; 65_536];
+        let listened = std::io::Read::read(&mut device, &mut taken).expect("read");
+        assert!(listened > 0 && taken[..listened].iter().all(|&byte| byte == 7));
+        port.write(&[]).expect("there");
+    }
+
+    #[test]
+    fn a_busy_port_is_told_from_one_that_is_not_there() {
+        let (_port, _device, entry) = port();
+        let options = options(std::slice::from_ref(&entry), &[]).expect("options");
+        let refused = |entry: &Device| match Port::open(entry, &options, None) {
+            Ok(_) => panic!("opened"),
+            Err(error) => error.to_string(),
+        };
+        // Root may open what another has for itself; the lock holds for root too.
+        assert!(refused(&entry).contains("busy"), "{}", refused(&entry));
+        let nowhere = Device::new("/exo/right/encoders", "x", "usb:0000:0000:none");
+        assert!(
+            refused(&nowhere).contains("plugged in"),
+            "{}",
+            refused(&nowhere)
+        );
+    }
+
+    #[test]
+    fn who_may_not_open_a_port_is_told_the_group() {
+        let device = Device::new("/exo/right/encoders", "x", "/dev/ttyACM0");
+        let kind = serialport::ErrorKind::Io(ErrorKind::PermissionDenied);
+        let error = serialport::Error::new(kind, "Permission denied");
+        let text = refused(&device, &error).to_string();
+        assert!(
+            text.contains("dialout") && text.contains("log in"),
+            "{text}"
+        );
+    }
+
+    #[test]
+    fn a_numbered_port_is_told_the_name_that_stays() {
+        let note = |address: &str, better: Option<&str>| {
+            let device = Device::new("/exo/right/encoders", "x", address);
+            let address = address.parse().expect("address");
+            unstable(&device, &address, better.map(str::to_owned))
+        };
+        let text = note("/dev/ttyACM0", Some("usb:2e8a:000a")).expect("a note");
+        assert!(text.contains("usb:2e8a:000a"), "{text}");
+        assert!(
+            note("/dev/ttyUSB1", None)
+                .expect("a note")
+                .contains("by-path")
+        );
+        assert_eq!(note("/dev/serial/by-id/usb-x", None), None);
+        assert_eq!(note("usb:2e8a:000a", None), None);
+    }
+
+    #[test]
+    fn entries_that_share_a_port_agree_on_its_settings() {
+        let entry = |baud: Option<u32>, uart: Option<bool>| {
+            let mut device = Device::new("/exo/right/encoders", "x", "/dev/ttyX");
+            device.baud = baud;
+            device
+                .options
+                .extend(uart.map(|uart| ("uart".to_owned(), uart.into())));
+            device
+        };
+        let refused = |devices: &[Device]| match options(devices, &[]) {
+            Ok(_) => panic!("accepted"),
+            Err(error) => error.to_string(),
+        };
+        assert!(refused(&[entry(Some(1), None), entry(Some(2), None)]).contains("baud"));
+        assert!(refused(&[entry(None, Some(true)), entry(None, Some(false))]).contains("uart"));
+        let once = options(&[entry(None, None), entry(None, Some(true))], &[]).expect("once");
+        assert_eq!(Settings::of(&once).expect("settings").uart, Some(true));
+    }
+
+    /// Both ends of a port stay open as long as somebody has a copy.
+    #[test]
+    fn a_dropped_port_is_free_for_the_next_opening() {
+        let (port, device, entry) = port();
+        let _other_end: OwnedFd = dup(&device).expect("a copy");
+        drop(port);
+        let options = options(std::slice::from_ref(&entry), &[]).expect("options");
+        assert!(Port::open(&entry, &options, None).is_ok());
+    }
 }
