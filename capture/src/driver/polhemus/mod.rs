@@ -18,8 +18,8 @@ use self::{
 };
 use super::{
     Driver, Source, min_delay_ns,
-    options::{Options, failed},
-    serial::{Port, Settings},
+    options::failed,
+    serial::{self, Port},
 };
 use crate::error::CaptureError;
 
@@ -74,9 +74,7 @@ struct Setup {
 }
 
 fn open(devices: &[Device], model: Model) -> Result<Box<dyn Source>, CaptureError> {
-    let settings = Settings::of(devices, &["format", "hemisphere"])?;
-    let keys = ["format", "hemisphere", "low_latency", "dtr_on_open", "uart"];
-    let options = Options::of(devices, &keys)?;
+    let options = serial::options(devices, &["format", "hemisphere"])?;
     let format = |name: &str| match name {
         "binary" => Some(Format::Binary),
         "ascii" => Some(Format::Ascii),
@@ -93,7 +91,7 @@ fn open(devices: &[Device], model: Model) -> Result<Box<dyn Source>, CaptureErro
         baud: devices[0].baud.or(Some(BAUD)),
         ..devices[0].clone()
     };
-    let mut port = Port::open(&device, settings, None)?;
+    let mut port = Port::open(&device, &options, None)?;
     let about = match model {
         Model::Fastrak => fastrak::set_up(&device, &mut port, &setup)?,
         Model::Patriot => patriot::set_up(&device, &mut port, &setup)?,

@@ -176,6 +176,7 @@ impl Stream {
                 sent: None,
                 ticks: record.time_ms.map(u64::from),
                 sequence: self.released,
+                captured: None,
                 suspect: doubt,
                 data: Data::Pose {
                     position_m: record.position_cm.map(|v| v * METRES),
