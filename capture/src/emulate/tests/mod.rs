@@ -5,6 +5,7 @@ mod bridge;
 mod drive;
 mod ffmpeg;
 mod network;
+mod one_rig;
 mod record3d;
 mod recorded;
 mod rokoko;
