@@ -5,7 +5,7 @@ use std::{path::PathBuf, sync::Arc, thread::JoinHandle};
 use dexumi_episode::{FINGERS, Rig};
 
 use super::{
-    EmulateError, ExoMap, RigOptions, bridge, camera,
+    EmulateError, ExoMap, RigOptions, arkit, bridge, camera,
     device::{Device, Shared},
     exo, ffmpeg, natnet, record3d, rokoko, survive, udp,
 };
@@ -120,6 +120,7 @@ pub(super) const EMULATORS: &[Emulator] = &[
     camera::EMULATOR,
     survive::EMULATOR,
     bridge::EMULATOR,
+    arkit::EMULATOR,
     record3d::EMULATOR,
     udp::JSON,
     udp::OSC,

@@ -1,5 +1,6 @@
 //! The emulated rig seen from outside: bytes against the truth file.
 
+mod arkit;
 mod bridge;
 mod drive;
 mod ffmpeg;
