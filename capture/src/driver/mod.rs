@@ -2,6 +2,7 @@
 //! emulator uses. A driver reads, stamps and hands on; nothing else stands
 //! between the read and the stamp.
 
+pub mod arkit;
 pub mod axes;
 mod background;
 pub mod board;
@@ -88,6 +89,7 @@ pub const DRIVERS: &[Driver] = &[
     udp::JSON,
     udp::OSC,
     udp::HTS,
+    arkit::DRIVER,
     rokoko::DRIVER,
     ffmpeg::DRIVER,
 ];

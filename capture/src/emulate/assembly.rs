@@ -5,7 +5,7 @@ use std::{path::PathBuf, sync::Arc, thread::JoinHandle};
 use dexumi_episode::{FINGERS, Rig};
 
 use super::{
-    EmulateError, ExoMap, RigOptions, bridge, camera, channels,
+    EmulateError, ExoMap, RigOptions, arkit, bridge, camera, channels,
     device::{Device, Shared},
     exo, ffmpeg, natnet, polhemus, record3d, rokoko, survive, udp,
 };
@@ -168,6 +168,7 @@ pub(super) const EMULATORS: &[Emulator] = &[
     camera::EMULATOR,
     survive::EMULATOR,
     bridge::EMULATOR,
+    arkit::EMULATOR,
     record3d::EMULATOR,
     polhemus::FASTRAK,
     polhemus::PATRIOT,

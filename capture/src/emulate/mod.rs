@@ -5,6 +5,7 @@
 //! never for the moment at which a thread happened to wake up; sending happens
 //! at its scheduled moment or later. The truth file says what was measured when.
 
+mod arkit;
 mod assembly;
 mod board;
 mod bridge;

@@ -1,6 +1,7 @@
 //! The emulated rig seen from outside: bytes against the truth file.
 
 mod boards;
+mod arkit;
 mod bridge;
 mod drive;
 mod ffmpeg;
