@@ -15,7 +15,7 @@ pub mod gate;
 pub mod inspire_encoders;
 pub mod inspire_fsr;
 mod intrinsics;
-mod lines;
+pub mod lines;
 pub mod mjpeg_http;
 pub mod natnet;
 mod options;
@@ -34,6 +34,8 @@ pub mod xhand_force;
 
 #[cfg(test)]
 pub(crate) use depth::unpack as unpack_depth;
+
+pub use serial::Chunk;
 
 use bytes::Bytes;
 use dexumi_episode::{ClockModel, Device, DeviceTime, HostTime};
