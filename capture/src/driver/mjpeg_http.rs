@@ -110,16 +110,23 @@ pub fn read_part(reader: &mut impl BufRead) -> std::io::Result<Part> {
 /// microseconds left at UNIX time.
 fn parse_nanos(text: &str) -> Option<i64> {
     let (whole, fraction) = text.split_once('.').unwrap_or((text, ""));
+    if !fraction.bytes().all(|byte| byte.is_ascii_digit()) {
+        return None;
+    }
     let digits: String = fraction
         .chars()
         .chain("000000000".chars())
         .take(9)
         .collect();
-    let whole: i64 = whole.parse().ok()?;
     let nanos: i64 = digits.parse().ok()?;
-    whole
-        .checked_mul(1_000_000_000)?
-        .checked_add(if whole < 0 { -nanos } else { nanos })
+    // The sign is not that of the whole seconds, which may be none.
+    let nanos = if whole.starts_with('-') {
+        -nanos
+    } else {
+        nanos
+    };
+    let whole: i64 = whole.parse().ok()?;
+    whole.checked_mul(1_000_000_000)?.checked_add(nanos)
 }
 
 fn read_line(reader: &mut impl BufRead) -> std::io::Result<String> {
@@ -435,6 +442,17 @@ mod tests {
             None
         );
         assert!(read_part(&mut reader).is_err());
+    }
+
+    #[test]
+    fn a_time_that_is_no_number_is_none() {
+        for text in ["1.-5", "1.+5", "1.5x", "1.123456789x", "x", "", ".5", "9e9"] {
+            assert_eq!(parse_nanos(text), None, "{text}");
+        }
+        assert_eq!(parse_nanos("-0.5"), Some(-500_000_000));
+        assert_eq!(parse_nanos("-1.5"), Some(-1_500_000_000));
+        assert_eq!(parse_nanos("7"), Some(7_000_000_000));
+        assert_eq!(parse_nanos("1.1234567899"), Some(1_123_456_789));
     }
 
     #[test]

@@ -16,7 +16,7 @@ pub mod gate;
 pub mod inspire_encoders;
 pub mod inspire_fsr;
 mod intrinsics;
-mod lines;
+pub mod lines;
 pub mod mjpeg_http;
 pub mod natnet;
 pub mod nokhwa;
@@ -37,6 +37,8 @@ pub mod xhand_force;
 
 #[cfg(test)]
 pub(crate) use depth::unpack as unpack_depth;
+
+pub use serial::Chunk;
 
 use bytes::Bytes;
 use dexumi_episode::{ClockModel, Device, DeviceTime, HostTime};

@@ -62,7 +62,9 @@ impl Order {
                 // Of numbers that wrap, the shorter way round.
                 let unused = 64 - self.bits.min(64);
                 let step = (number.wrapping_sub(last) << unused) as i64 >> unused;
-                let behind_ns = last_ns.zip(time_ns).map(|(last, this)| last - this);
+                let behind_ns = last_ns
+                    .zip(time_ns)
+                    .map(|(last, this)| last.saturating_sub(this));
                 let is_late = behind_ns.is_none_or(|behind| (0..LATEST_NS).contains(&behind));
                 match step {
                     0 => Place::Repeated,
@@ -126,6 +128,14 @@ mod tests {
         order.unreadable();
         assert_eq!(order.place(2, None), Place::Late);
         assert_eq!(order.place(5, None), Place::Next { missing: 0 });
+    }
+
+    #[test]
+    fn times_at_both_ends_of_the_range_are_placed() {
+        let mut order = Order::new(64);
+        order.place(7, Some(i64::MAX));
+        assert_eq!(order.place(6, Some(i64::MIN)), Place::Restarted);
+        assert_eq!(order.place(5, Some(i64::MAX)), Place::Restarted);
     }
 
     #[test]

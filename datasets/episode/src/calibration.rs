@@ -178,6 +178,14 @@ impl JointMap {
                 "joint_rad of joint `{name}` must be strictly monotone"
             ));
         }
+        let apart = self.sensor_rad.windows(2).map(|pair| pair[1] - pair[0]);
+        let turns = self.joint_rad.iter().map(|angle| angle.abs());
+        // Else the slopes between them are no numbers any more.
+        if apart.fold(f64::INFINITY, f64::min) < 1e-9 || turns.fold(0.0, f64::max) > 1e3 {
+            return Err(format!(
+                "joint `{name}` has knots nearer than 1e-9 rad or joint angles beyond 1000 rad"
+            ));
+        }
         if self.sensor_rad[self.sensor_rad.len() - 1] - self.sensor_rad[0] > TAU {
             return Err(format!(
                 "sensor_rad of joint `{name}` spans more than one turn"
@@ -316,6 +324,17 @@ mod tests {
             let a = map.apply(x).joint_rad;
             let b = map.apply(x + TAU * f64::from(turns)).joint_rad;
             prop_assert!((a - b).abs() < 1e-9);
+        }
+    }
+
+    #[test]
+    fn knots_whose_slopes_are_no_numbers_are_refused() {
+        for (sensor_rad, joint_rad) in [
+            (vec![0.0, 1e-300, 1.0], vec![0.0, 1.0, 2.0]),
+            (vec![0.0, 1.0], vec![-1e308, 1e308]),
+        ] {
+            let problem = map(sensor_rad, joint_rad).check().expect_err("refused");
+            assert!(problem.contains("1e-9"), "{problem}");
         }
     }
 

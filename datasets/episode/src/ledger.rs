@@ -37,14 +37,14 @@ impl StreamLedger {
         }
     }
 
-    /// Sum of the itemised losses.
+    /// Sum of the itemised losses; at most `u64::MAX`, whatever a damaged file says.
     pub fn lost(&self) -> u64 {
-        self.losses.values().sum()
+        self.losses.values().copied().fold(0, u64::saturating_add)
     }
 
     /// Whether received = written + losses.
     pub fn balances(&self) -> bool {
-        self.received == self.written + self.lost()
+        self.written.checked_add(self.lost()) == Some(self.received)
     }
 
     /// Whether anything is to be told to the user.
@@ -96,3 +96,20 @@ impl StreamLedger {
 
 /// Ledgers of all streams of an episode.
 pub type Ledger = BTreeMap<String, StreamLedger>;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_damaged_file_s_counts_do_not_overflow() {
+        let mut ledger = StreamLedger {
+            written: 1,
+            ..StreamLedger::default()
+        };
+        ledger.lose("corrupt", u64::MAX);
+        ledger.lose("late", 2);
+        assert_eq!(ledger.lost(), u64::MAX);
+        assert!(!ledger.balances());
+    }
+}

@@ -244,7 +244,7 @@ impl Carry {
         }
         for (topic, stream) in &mut ledger {
             stream.written = self.by_topic.get(topic).copied().unwrap_or(0);
-            stream.received = stream.written + stream.lost();
+            stream.received = stream.written.saturating_add(stream.lost());
         }
         ledger
     }

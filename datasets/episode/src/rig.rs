@@ -307,6 +307,15 @@ impl Rig {
                 }
                 (_, None) => {}
             }
+            let intrinsics = device.camera.as_ref().and_then(|mode| mode.intrinsics);
+            if let Some(values @ [fx, fy, ..]) = intrinsics
+                && !(fx > 0.0 && fy > 0.0 && values.iter().all(|v| v.is_finite()))
+            {
+                return Err(format!(
+                    "camera `{stream}` has intrinsics {values:?}, expected fx, fy, cx, cy in \
+                     pixels, focal lengths above 0"
+                ));
+            }
         }
         for mount in &self.mount {
             let norm = mount
@@ -388,6 +397,27 @@ address = "/dev/ttyACM0"
             error.contains("/exo/middle/encoders") && error.contains("/exo/<left|right>"),
             "{error}"
         );
+    }
+
+    #[test]
+    fn intrinsics_that_are_none_are_refused() {
+        let camera = |intrinsics: &str| {
+            let text = GOOD.replace("/exo/right/encoders", "/camera/wrist/image");
+            let mode = "camera = { width = 640, height = 480, fps = 30.0, intrinsics =";
+            Rig::parse(
+                &format!("{text}{mode} {intrinsics} }}\n"),
+                Path::new("rig.toml"),
+            )
+        };
+        assert!(camera("[500.0, 500.0, 320.0, 240.0]").is_ok());
+        for none in [
+            "[nan, 500.0, 320.0, 240.0]",
+            "[500.0, 0.0, 320.0, 240.0]",
+            "[500.0, 500.0, inf, 1.0]",
+        ] {
+            let error = camera(none).expect_err("refused").to_string();
+            assert!(error.contains("fx, fy, cx, cy"), "{error}");
+        }
     }
 
     #[test]

@@ -205,7 +205,7 @@ impl Channel {
     }
 
     /// A sample, of a channel that [`feeds`](Self::feeds) something; `None` where
-    /// its length is wrong.
+    /// its length is wrong, or a measured value is no number.
     pub fn read(&self, feeds: Feeds, payload: &[u8]) -> Option<Data> {
         if payload.len() != self.bytes() {
             return None;
@@ -222,10 +222,11 @@ impl Channel {
             }
             Vec::new()
         };
-        let scaled = |role: u8| -> [f64; 3] {
+        let scaled = |role: u8| -> Option<[f64; 3]> {
             let scale = self.field(role).map_or(0.0, |field| f64::from(field.scale));
             let elements = elements(role);
-            std::array::from_fn(|axis| elements[axis] * scale)
+            let values: [f64; 3] = std::array::from_fn(|axis| elements[axis] * scale);
+            values.iter().all(|v| v.is_finite()).then_some(values)
         };
         Some(match feeds {
             Feeds::Encoders => Data::Encoders {
@@ -245,8 +246,8 @@ impl Channel {
                 taxels: elements(role::TAXELS).iter().map(|&v| v as u16).collect(),
             },
             Feeds::Imu => Data::Imu {
-                acceleration_m_s2: scaled(role::ACCELERATION),
-                angular_velocity_rad_s: scaled(role::ANGULAR_VELOCITY),
+                acceleration_m_s2: scaled(role::ACCELERATION)?,
+                angular_velocity_rad_s: scaled(role::ANGULAR_VELOCITY)?,
             },
         })
     }
@@ -459,6 +460,11 @@ mod tests {
             panic!("imu");
         };
         assert_eq!((a, w), ([1.0, -2.0, 3.0], [0.5, 0.0, -2.0]));
+        for none in [f32::NAN, f32::INFINITY] {
+            payload.truncate(16);
+            payload.extend(none.to_le_bytes());
+            assert!(imu.read(Feeds::Imu, &payload).is_none());
+        }
     }
 
     #[test]

@@ -11,7 +11,8 @@ mod tests;
 
 use dexumi_episode::{ClockModel, Delta, Device, HostTime, StreamKind};
 
-use self::link::Link;
+pub use self::link::Link;
+
 use super::{
     Driver, Output, Source, min_delay_ns,
     options::failed,

@@ -236,17 +236,26 @@ pub fn choose(phones: &[Phone], udid: &str) -> Result<Phone, String> {
 
 /// Asks and waits for the answer.
 fn ask(socket: &mut UnixStream, tag: u32, plist: &str) -> Result<Value, String> {
+    let sent = socket.write_all(&encode(tag, plist));
+    sent.map_err(|error| error.to_string())?;
+    read_answer(socket)
+}
+
+/// Reads a message of the daemon, whatever its tag.
+///
+/// # Errors
+/// The connection ended, or what came is no property list; in words for people.
+pub fn read_answer(from: &mut impl Read) -> Result<Value, String> {
     let text = |error: std::io::Error| error.to_string();
-    socket.write_all(&encode(tag, plist)).map_err(text)?;
     let mut header = [0; HEADER_BYTES];
-    socket.read_exact(&mut header).map_err(text)?;
+    from.read_exact(&mut header).map_err(text)?;
     let length = u32::from_le_bytes(header[..4].try_into().expect("four bytes")) as usize;
     let body_bytes = length
         .checked_sub(HEADER_BYTES)
         .filter(|&bytes| bytes <= MAX_ANSWER_BYTES)
         .ok_or_else(|| format!("usbmuxd's answer has {length} bytes"))?;
     let mut body = vec![0; body_bytes];
-    socket.read_exact(&mut body).map_err(text)?;
+    from.read_exact(&mut body).map_err(text)?;
     parse(&String::from_utf8_lossy(&body))
         .ok_or_else(|| "usbmuxd's answer is no property list".to_owned())
 }

@@ -42,15 +42,10 @@ fn line(line: &str) -> Result<Message, String> {
         .ok_or_else(|| format!("a line labelled `{label}`"))?;
     let (mut sequence, mut time_ns) = (None, None);
     for (key, value) in parts.filter_map(|part| part.split_once('=')) {
-        let number = || {
-            value
-                .trim()
-                .parse::<i64>()
-                .map_err(|_| format!("`{key}` of `{value}`"))
-        };
+        let (value, problem) = (value.trim(), || format!("`{key}` of `{value}`"));
         match key.trim().to_ascii_lowercase().as_str() {
-            "f" | "frame" | "frame_id" => sequence = Some(number()? as u64),
-            "t" | "ts" | "timestamp" => time_ns = Some(number()?),
+            "f" | "frame" | "frame_id" => sequence = Some(value.parse().map_err(|_| problem())?),
+            "t" | "ts" | "timestamp" => time_ns = Some(value.parse().map_err(|_| problem())?),
             _ => {}
         }
     }

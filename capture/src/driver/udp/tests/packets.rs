@@ -311,6 +311,7 @@ fn golden_hand_tracking_streamer() {
         "Up wrist:, 1",
         "nothing",
         "Right wrist:, 1,2,3,4,5,6,x",
+        "Right wrist | f=-1:, 1,2,3,0,0,0,1",
     ] {
         assert!(parse_hts(wrong.as_bytes()).is_err(), "{wrong}");
     }
