@@ -91,7 +91,7 @@ fn described(packet: &Packet) {
     if let Some(Ok(board)) = Board::decode(&packet.payload) {
         let mut texts = [&board.name, &board.firmware, &board.serial].into_iter();
         if texts.all(|text| text.len() < 256) {
-            assert_eq!(Board::decode(&board.encode()), Some(Ok(board)));
+            assert_eq!(Board::decode(&board.encode()), Some(Ok(board.clone())));
         }
     }
     if let Some(channel) = Channel::decode(&packet.payload) {

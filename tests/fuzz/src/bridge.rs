@@ -23,7 +23,7 @@ pub fn stream(mut bytes: &[u8]) -> usize {
     let mut hello = None;
     for part in wire.chunks(cut) {
         parser.push(part);
-        while let Some(found) = parser.next() {
+        while let Some(found) = parser.pull() {
             match found {
                 Found::Packet(packet) => {
                     packets += 1;
@@ -31,7 +31,7 @@ pub fn stream(mut bytes: &[u8]) -> usize {
                     read(&packet, &mut hello);
                     let mut again = Parser::default();
                     again.push(&encode(&packet));
-                    assert_eq!(again.next(), Some(Found::Packet(packet)));
+                    assert_eq!(again.pull(), Some(Found::Packet(packet)));
                 }
                 Found::Damaged { .. } | Found::Version(_) => accounted += HEADER_BYTES,
                 Found::Discarded(bytes) => {

@@ -116,7 +116,7 @@ fn found(wire: &[u8], cut: usize) -> (Vec<String>, Option<NutError>) {
         parser.push(part);
         given += part.len();
         loop {
-            match parser.next() {
+            match parser.pull() {
                 Ok(Some(Found::Packet { pts, data })) => {
                     // Of its bytes some may stand in a header, once for all.
                     assert!(data.len() <= given);

@@ -1,6 +1,7 @@
 //! iPhones: usbmuxd's answers, and what Record3D sends through it.
 
 use bytes::Bytes;
+use dexumi_capture::driver::axes;
 use dexumi_capture::driver::record3d::{
     protocol::{self, Framer, HEADER_BYTES},
     usbmux,
@@ -41,7 +42,7 @@ pub fn record3d(mut bytes: &[u8]) -> usize {
     'reads: for part in wire.chunks(cut) {
         framer.push(part);
         loop {
-            match framer.next() {
+            match framer.pull() {
                 Ok(Some(body)) => {
                     assert_eq!(body, wire[used + HEADER_BYTES..][..body.len()]);
                     used += HEADER_BYTES + body.len();
@@ -66,7 +67,7 @@ fn packet(body: Bytes) -> usize {
         let (position, rotation) = (pose.translation.vector, pose.rotation.coords);
         assert!(position.iter().all(|v| v.is_finite()));
         assert!((rotation.norm() - 1.0).abs() < 1e-6);
-        let (back, _) = protocol::app_pose(&pose);
+        let (back, _) = axes::opengl_camera(&pose);
         let error = back.iter().zip(packet.position_m);
         let scale = packet
             .position_m
@@ -75,7 +76,7 @@ fn packet(body: Bytes) -> usize {
         assert!(
             error
                 .into_iter()
-                .all(|(a, b)| (a - b).abs() <= 1e-5 * scale)
+                .all(|(a, b)| (*a as f32 - b).abs() <= 1e-5 * scale)
         );
     }
     unpacked(&packet.depth, packet.depth_size);

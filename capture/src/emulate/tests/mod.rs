@@ -1,7 +1,7 @@
 //! The emulated rig seen from outside: bytes against the truth file.
 
-mod boards;
 mod arkit;
+mod boards;
 mod bridge;
 mod drive;
 mod ffmpeg;
