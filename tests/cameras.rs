@@ -172,7 +172,7 @@ fn what_comes_and_goes_is_shown_as_it_happens() {
         .stdout(Stdio::piped());
     let mut watch = Running::start(shim.preload(&mut command));
     let lines = lines(&mut watch.0);
-    let mut expect = |event: &str, node: &str| {
+    let expect = |event: &str, node: &str| {
         // Real ports of this computer may be shown as well.
         let said = std::iter::from_fn(|| lines.recv_timeout(Duration::from_secs(60)).ok())
             .map(|line| serde_json::from_str::<Value>(&line).expect("JSON"))

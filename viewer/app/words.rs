@@ -324,7 +324,9 @@ mod tests {
         assert_eq!(stream_name("/exo/right/encoders"), "Right hand joints");
         assert_eq!(stream_name("/exo/left/force/thumb"), "Left thumb force");
         assert_eq!(stream_name("/camera/wrist_up/image"), "Wrist up camera");
-        assert_eq!(stream_name("/imu/head"), "/imu/head");
+        assert_eq!(stream_name("/imu/head"), "Head inertial sensor");
+        assert_eq!(stream_name("/glove/left/keypoints"), "Left glove");
+        assert_eq!(stream_name("/sonar/left"), "/sonar/left");
     }
 
     #[test]

@@ -254,7 +254,6 @@ impl<T> Rebels<T> {
         }
         let (first_device, first_host) = times(&self.0[0]);
         if 2 * (host - first_host).nanos() < (device - first_device).nanos() {
-            self.0.remove(0);
             return None;
         }
         Some(std::mem::take(&mut self.0))
