@@ -77,7 +77,8 @@ def show(name: str, outcome, seconds: float) -> None:
         if verdict.swapped:
             print(f"    {verdict.stream}: {verdict.swapped} handed over out of order by the kernel")
         if verdict.back_s:
-            print(f"    {verdict.stream}: in the file again {', '.join(f'{back:.1f} s' for back in verdict.back_s)} after the fault")
+            back = ", ".join(f"{seconds:.1f} s" for seconds in verdict.back_s)
+            print(f"    {verdict.stream}: in the file again {back} after the fault")
     for note in outcome.notes:
         print(f"    {note}")
     for problem in outcome.all_problems():
@@ -92,7 +93,8 @@ def main() -> int:
 
     scenarios = {scenario.__name__.replace("_", "-"): scenario for scenario in SCENARIOS}
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--only", action="append", metavar="NAME", choices=list(scenarios), help="run this one (may be repeated)")
+    parser.add_argument("--only", action="append", metavar="NAME", choices=list(scenarios),
+                        help="run this one (may be repeated)")
     parser.add_argument("--list", action="store_true", help="list the scenarios and end")
     parser.add_argument("--keep", action="store_true", help="keep disks, consoles and episodes")
     parser.add_argument("--program", type=Path, default=HERE.parents[1] / "target/release/dexumi")

@@ -214,7 +214,7 @@ def camera_busy(lab: Lab, folder: Path) -> Outcome:
         bench.prepare()
         link = bench.devices[WRIST].link
         other = "dexumi record --rig /data/rig.toml --out /data/other --seconds 1 --reserve-mb 1"
-        bench.machine.background(f"v4l2-ctl -d {link} --stream-mmap --stream-count=100000 --stream-to=/dev/null", "holder")
+        bench.machine.background(f"v4l2-ctl -d {link} --stream-mmap --stream-count=100000", "holder")
         time.sleep(3)
         refused = bench.machine.run(other)
         bench.outcome.expect(
