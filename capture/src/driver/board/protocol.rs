@@ -254,6 +254,33 @@ mod tests {
     }
 
     #[test]
+    fn the_lines_of_the_specification_are_what_is_sent() {
+        let document = include_str!("../../../../docs/board-protocol.md");
+        let packet = |kind, channel, sequence, time_us, payload: &[u8]| Packet {
+            kind,
+            channel,
+            sequence,
+            time_us,
+            payload: payload.to_vec(),
+        };
+        let id = 0x1122_3344_u32.to_le_bytes();
+        let values: Vec<u8> = [1_i16, -2, 300]
+            .iter()
+            .flat_map(|v| v.to_le_bytes())
+            .collect();
+        for packet in [
+            packet(Kind::Ping, 0, 7, 0, &id),
+            packet(Kind::Pong, 0, 3, 74_565, &id),
+            packet(Kind::Sample, 1, 258, 1_000_000, &values),
+        ] {
+            let line = packet.encode();
+            let text: Vec<_> = line.iter().map(|byte| format!("{byte:02X}")).collect();
+            assert!(document.contains(&text.join(" ")), "{packet:?}");
+            assert_eq!(Packet::decode(&line[..line.len() - 1]), Ok(packet));
+        }
+    }
+
+    #[test]
     fn stuffing_is_as_in_the_paper_s_examples() {
         let run = |count: usize| vec![7; count];
         for (bytes, line) in [
