@@ -57,7 +57,9 @@ impl Load {
     fn times(self, factor: usize) -> Self {
         Self {
             cameras: self.cameras * factor,
-            boards: self.boards * factor,
+            // Two hands have no more: encoders and five fingertips each.
+            boards: (self.boards * factor).min(12),
+            mocap_hz: self.mocap_hz * factor as f64,
             ..self
         }
     }
@@ -122,7 +124,7 @@ fn main() -> Result<()> {
     line("3 × 720p30 + 4 × 500 Hz + 240 Hz", options.seconds, &usual);
     plain_writer(&options.out, &usual, options.seconds)?;
     if let Some(seconds) = options.limit {
-        for factor in [2, 3, 4, 6, 8] {
+        for factor in [2, 3, 4, 6, 8, 12] {
             let measured = measure(&scene, USUAL.times(factor), seconds, &options.out)?;
             line(&format!("× {factor}"), seconds, &measured);
             if measured.lost > 0 {
