@@ -88,7 +88,7 @@ fn lines(bytes: &[u8], cut: usize) -> usize {
 
 /// Descriptions that are read say the same when they are written.
 fn described(packet: &Packet) {
-    if let Some(Ok(board)) = Board::decode(&packet.payload) {
+    if let Some(Ok(board)) = &Board::decode(&packet.payload) {
         let mut texts = [&board.name, &board.firmware, &board.serial].into_iter();
         if texts.all(|text| text.len() < 256) {
             assert_eq!(Board::decode(&board.encode()), Some(Ok(board.clone())));

@@ -6,6 +6,7 @@
 //! corpus, as an ordinary test (`capture/tests/corpus.rs`).
 
 mod board;
+mod bounded;
 mod bridge;
 mod camera;
 mod files;

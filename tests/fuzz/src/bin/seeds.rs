@@ -301,7 +301,8 @@ fn natnets(seeds: &Seeds) {
     let int = |list: &mut Vec<u8>, value: i32| list.extend(value.to_le_bytes());
     int(&mut list, 2);
     list.extend(b"body\0");
-    [1, 1].map(|value| int(&mut list, value));
+    int(&mut list, 1);
+    int(&mut list, 1);
     list.extend(b"hip\0");
     list.extend([0; 4 + 16 + 4]);
     int(&mut list, 3);
