@@ -24,6 +24,10 @@ fn a_killed_recorder_loses_at_most_a_quarter_second() {
         let killed = kill_one(&rig.rig, &session, 1500 + (number * 377) % 2000);
         let lost = check(&session, killed);
         worst = worst.max(lost);
+        if number > 0 {
+            // Two hundred of them would fill a disk.
+            std::fs::remove_dir_all(&session).expect("a session");
+        }
     }
     eprintln!("{kills} kills, at most {:.0} ms lost", worst * 1e3);
     let truth = truth::read(&rig.stop()).expect("a truth file");

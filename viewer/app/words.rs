@@ -244,6 +244,21 @@ pub(super) fn disk(free_bytes: u64, bytes_per_s: Option<f64>) -> String {
     }
 }
 
+/// What the clock of a stream is worth, in a sentence.
+pub fn about_clock(status: &StreamStatus) -> String {
+    match status.clock.as_str() {
+        "arrival" | "" => "No clock of its own: dated by arrival.".to_owned(),
+        "kernel" => "Stamped by the kernel on this computer's clock.".to_owned(),
+        _ => format!(
+            "Its clock is {:+.1} ppm off this computer's. 95 % of packets are less than {} late; times \
+             are not further than {} from the truth, by the fit.",
+            status.skew_ppm,
+            millis(status.residual_p95_s),
+            millis(status.bound_s)
+        ),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -47,6 +47,8 @@ struct Report {
     ledger: Ledger,
     balances: bool,
     clocks: BTreeMap<String, Option<ClockFit>>,
+    /// What the devices say of themselves, by stream.
+    devices: BTreeMap<String, BTreeMap<String, String>>,
     topics: BTreeMap<String, Topic>,
     notes: Notes,
 }
@@ -74,6 +76,14 @@ fn report(path: &Path) -> Result<Report> {
             .clocks
             .iter()
             .map(|(name, clock)| (name.clone(), clock.fit.clone()))
+            .collect(),
+        devices: episode
+            .file
+            .metadata_names()
+            .filter_map(|name| {
+                let about = episode.file.metadata(name)?;
+                Some((name.strip_prefix("device.")?.to_owned(), about.clone()))
+            })
             .collect(),
         topics: episode
             .file
@@ -134,13 +144,13 @@ fn print(report: &Report) {
     println!("  calibrated {calibrated}");
     if let Some(recovered) = &report.recovered {
         println!(
-            "  RECOVERED from {}: it ends at its last whole chunk, {} were cut; the ledger is the last on disk",
+            "  RECOVERED from {}: it ends at its last whole chunk, {} were cut; losses of its last second are not known",
             recovered.from,
             terminal::bytes(recovered.bytes_cut)
         );
     }
     println!(
-        "  {:28} {:>9} {:>9} {:>7} {:>8} {:>8}  {:10} {:>9} {:>10}",
+        "  {:28} {:>9} {:>9} {:>7} {:>8} {:>8}  {:10} {:>9} {:>10} {:>9}",
         "stream",
         "received",
         "written",
@@ -149,23 +159,24 @@ fn print(report: &Report) {
         "missing",
         "clock",
         "skew ppm",
-        "jitter ms"
+        "jitter ms",
+        "bound ms"
     );
     for (stream, ledger) in &report.ledger {
         let fit = report.clocks.get(stream).and_then(Option::as_ref);
-        let (state, skew, jitter) = match fit {
-            Some(fit) => (
-                fit.state.name(),
+        let millis = |nanos| format!("{:.3}", Delta::from_nanos(nanos).secs_f64() * 1e3);
+        let [state, skew, jitter, bound] = match fit {
+            Some(fit) => [
+                fit.state.name().to_owned(),
                 format!("{:.1}", fit.skew_ppm),
-                format!(
-                    "{:.3}",
-                    Delta::from_nanos(fit.residual_p95_ns).secs_f64() * 1e3
-                ),
-            ),
-            None => ("arrival", "-".to_owned(), "-".to_owned()),
+                millis(fit.residual_p95_ns),
+                millis(fit.bound_ns),
+            ],
+            // No device clock: `dexumi align` says what dates it.
+            None => ["-"; 4].map(str::to_owned),
         };
         println!(
-            "  {stream:28} {:>9} {:>9} {:>7} {:>8} {:>8}  {state:10} {skew:>9} {jitter:>10}",
+            "  {stream:28} {:>9} {:>9} {:>7} {:>8} {:>8}  {state:10} {skew:>9} {jitter:>10} {bound:>9}",
             ledger.received,
             ledger.written,
             ledger.lost(),
@@ -174,6 +185,17 @@ fn print(report: &Report) {
         );
         for (kind, count) in &ledger.losses {
             println!("    {count} {kind}");
+        }
+        if ledger.outages > 0 {
+            println!(
+                "    gone {} times, {:.1} s in all",
+                ledger.outages,
+                Delta::from_nanos(ledger.outage_ns).secs_f64()
+            );
+        }
+        let device = report.devices.get(stream).into_iter().flatten();
+        for (key, value) in device {
+            println!("    {key}: {value}");
         }
     }
     if !report.balances {

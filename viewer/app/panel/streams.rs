@@ -43,8 +43,10 @@ pub(in crate::app) fn show(ui: &mut Ui, model: &Model) {
         ui.spacing_mut().item_spacing.y = 0.0;
         ScrollArea::vertical().auto_shrink(false).show(ui, |ui| {
             for row in &rows {
-                let (rect, _) = ui.allocate_exact_size(vec2(rest.width(), ROW), Sense::hover());
+                let size = vec2(rest.width(), ROW);
+                let (rect, response) = ui.allocate_exact_size(size, Sense::hover());
                 show_row(ui, rect, row);
+                response.on_hover_text(words::about_clock(row.status));
             }
         });
     });

@@ -86,6 +86,10 @@ pub(super) fn report(report: &EpisodeReport) {
         if ledger.missing > 0 {
             notes.push(format!("{} never arrived", ledger.missing));
         }
+        if ledger.outages > 0 {
+            let seconds = ledger.outage_ns as f64 * 1e-9;
+            notes.push(format!("gone {} times for {seconds:.1} s", ledger.outages));
+        }
         let notes = if notes.is_empty() {
             "nothing lost".to_owned()
         } else {
