@@ -55,8 +55,10 @@ impl Rhythm {
         let mut steps_ns = std::mem::take(&mut self.steps_ns);
         steps_ns.sort_by(f64::total_cmp);
         let median_ns = steps_ns[LEARN / 2];
-        // The mean sees below the clock's tick; gaps are left out of it.
-        let single = steps_ns.iter().filter(|&&step| step < 1.6 * median_ns);
+        // The mean sees below the clock's tick; gaps are left out of it, and as much
+        // on the other side.
+        let near = |step: &&f64| (*step - median_ns).abs() < 0.6 * median_ns;
+        let single = steps_ns.iter().filter(near);
         let (sum, count) = single.fold((0.0, 0.0), |(sum, n), step| (sum + step, n + 1.0));
         self.usual_ns = Some(sum / count);
     }

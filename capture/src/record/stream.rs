@@ -67,6 +67,8 @@ pub(super) struct Stream {
     gone_since: Option<HostTime>,
     /// The last outage is over, but no sample has come since.
     returning: bool,
+    /// Gaps are to be counted by the rhythm once.
+    after_outage: bool,
     silent: bool,
     channels: Option<Channels>,
     /// Capture time of the newest sample, for draining.
@@ -153,6 +155,7 @@ impl Stream {
             problem: None,
             gone_since: None,
             returning: false,
+            after_outage: false,
             silent: false,
             channels: None,
             newest: None,
@@ -187,6 +190,7 @@ impl Stream {
             (Some(_), None) => {
                 self.end_outage(at);
                 self.returning = true;
+                self.after_outage = true;
                 // It may have been without power: its clock starts anew.
                 if let Some(clock) = &mut self.clock {
                     clock.restart();
@@ -399,7 +403,9 @@ impl Stream {
             self.rhythm.interrupt();
         }
         let left_out = self.rhythm.step(step);
-        if !settled || (self.driver.counts_missing && step < 1e9) {
+        // A device's own numbers are exact, except where it was gone.
+        let after_outage = std::mem::take(&mut self.after_outage);
+        if !settled || (self.driver.counts_missing && !after_outage) {
             return 0;
         }
         left_out.saturating_sub(counted)
