@@ -377,7 +377,8 @@ fn ctrl_c_completes_the_episode() {
     nix::sys::signal::kill(pid, nix::sys::signal::Signal::SIGINT).expect("a signal");
     let output = recorder.wait_with_output().expect("the recorder");
     let message = String::from_utf8_lossy(&output.stderr);
-    assert_eq!(output.status.code(), Some(0), "{message}");
+    // 3: a busy machine delays the emulator, which leaves out what is late.
+    assert!(matches!(output.status.code(), Some(0 | 3)), "{message}");
     assert!(
         session.join("episode_0000.mcap").exists() && !partial.exists(),
         "{message}"
