@@ -12,7 +12,6 @@ mod camera;
 mod files;
 mod natnet;
 mod phone;
-mod polhemus;
 mod serial;
 mod survive;
 mod udp;
@@ -24,7 +23,6 @@ pub type Target = fn(&[u8]) -> usize;
 pub const TARGETS: &[(&str, Target)] = &[
     ("serial", serial::packets),
     ("board", board::stream),
-    ("polhemus", polhemus::records),
     ("natnet", natnet::packet),
     ("usbmux", phone::usbmux),
     ("record3d", phone::record3d),
@@ -37,7 +35,6 @@ pub const TARGETS: &[(&str, Target)] = &[
     ("osc", udp::osc),
     ("hts", udp::hts),
     ("rokoko", udp::rokoko),
-    ("arkit", udp::arkit),
     ("survive", survive::lines),
     ("rig", files::rig),
     ("calibration", files::calibration),
