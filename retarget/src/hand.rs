@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use nalgebra::{Isometry3, Point3, Unit, Vector3};
+use nalgebra::{Isometry3, Point3, Translation3, Unit, UnitQuaternion, Vector3};
 use serde::Deserialize;
 
 use crate::hand_file;
@@ -13,6 +13,14 @@ use crate::hand_file;
 pub const HANDS: &[(&str, &str)] = &[
     ("xhand_right", include_str!("../hands/xhand_right.toml")),
     ("xhand_left", include_str!("../hands/xhand_left.toml")),
+    ("inspire_right", include_str!("../hands/inspire_right.toml")),
+    ("inspire_left", include_str!("../hands/inspire_left.toml")),
+    ("allegro_right", include_str!("../hands/allegro_right.toml")),
+    ("allegro_left", include_str!("../hands/allegro_left.toml")),
+    ("leap_right", include_str!("../hands/leap_right.toml")),
+    ("leap_left", include_str!("../hands/leap_left.toml")),
+    ("sharpa_right", include_str!("../hands/sharpa_right.toml")),
+    ("sharpa_left", include_str!("../hands/sharpa_left.toml")),
 ];
 
 /// Why a hand could not be loaded.
@@ -105,31 +113,75 @@ impl Finger {
     ];
 }
 
-/// A revolute joint and the link that it moves.
+/// How a joint moves.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum JointKind {
+    /// About its axis; positions in rad, speeds in rad/s.
+    #[default]
+    Revolute,
+    /// Along its axis; positions in m, speeds in m/s.
+    Prismatic,
+}
+
+/// A joint and the link that it moves. Positions and limits are in rad, or in m for a
+/// [`JointKind::Prismatic`] one.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Joint {
     /// The vendor's name.
     pub name: String,
+    /// The vendor's name of the link that it moves.
+    pub link: String,
+    /// How it moves.
+    pub kind: JointKind,
     /// Index of the joint whose link carries this one; `None` for the root. Always smaller than
     /// the joint's own index.
     pub parent: Option<usize>,
     /// Joint axes at position zero, in the parent's axes (m).
     pub parent_from_joint: Isometry3<f64>,
-    /// Axis of rotation, in joint axes.
+    /// Axis of rotation or direction of motion, in joint axes.
     pub axis: Unit<Vector3<f64>>,
     /// Index into q of the variable that moves this joint. A joint that mimics another shares
     /// that joint's variable.
     pub variable: usize,
-    /// Position (rad) = factor · q\[variable\] + offset; 1 unless the joint mimics another.
+    /// Position = factor · q\[variable\] + offset; 1 unless the joint mimics another.
     pub factor: f64,
-    /// See `factor` (rad); 0 unless the joint mimics another.
+    /// See `factor` (rad or m); 0 unless the joint mimics another.
     pub offset: f64,
-    /// The joint's own lower limit (rad).
+    /// The joint's own lower limit (rad or m).
     pub lower: f64,
-    /// The joint's own upper limit (rad).
+    /// The joint's own upper limit (rad or m).
     pub upper: f64,
-    /// The joint's own speed limit (rad/s).
+    /// The joint's own speed limit (rad/s or m/s).
     pub velocity: f64,
+}
+
+impl Joint {
+    /// Axes of the link in the parent's axes when the joint stands at `position` (rad or m).
+    pub fn parent_from_link(&self, position: f64) -> Isometry3<f64> {
+        let joint_from_link = match self.kind {
+            JointKind::Revolute => Isometry3::from_parts(
+                Translation3::identity(),
+                UnitQuaternion::from_axis_angle(&self.axis, position),
+            ),
+            JointKind::Prismatic => Isometry3::from_parts(
+                Translation3::from(self.axis.into_inner() * position),
+                UnitQuaternion::identity(),
+            ),
+        };
+        self.parent_from_joint * joint_from_link
+    }
+}
+
+/// A named place on a link, with axes: a vendor's link, or a point that a configuration names.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Frame {
+    /// The vendor's name, used once among the frames of a hand.
+    pub name: String,
+    /// Index of the joint that moves it; `None` for what is fixed to the root.
+    pub joint: Option<usize>,
+    /// Its axes in that joint's link axes, or in root axes (m).
+    pub link_from_frame: Isometry3<f64>,
 }
 
 /// A fingertip point.
@@ -139,8 +191,10 @@ pub struct Tip {
     pub finger: Finger,
     /// Index of the joint on whose link it sits.
     pub joint: usize,
-    /// The point in that joint's axes (m).
+    /// The point in that joint's axes: the origin of the vendor's tip link (m).
     pub point_in_joint: Point3<f64>,
+    /// From that point to the middle of the pad, in the joint's axes (m); zero where not known.
+    pub pad: Vector3<f64>,
     /// Index of the joint whose origin answers to the human interphalangeal joint of the thumb or
     /// the proximal one of a finger, if this hand has such a joint.
     pub middle_joint: Option<usize>,
@@ -152,23 +206,62 @@ pub struct Tip {
 pub enum MotorUnit {
     /// Radians.
     Rad,
+    /// Metres, of a prismatic joint.
+    M,
+    /// Thousandths of the travel, 0 to 1000.
+    Thousandth,
 }
 
-/// How a joint position becomes a motor command: command = sign · position + offset.
+impl MotorUnit {
+    /// As in hand files and in what is written: `rad`, `m`, `thousandth`.
+    pub fn name(self) -> &'static str {
+        match self {
+            MotorUnit::Rad => "rad",
+            MotorUnit::M => "m",
+            MotorUnit::Thousandth => "thousandth",
+        }
+    }
+}
+
+/// How a joint position becomes a motor command:
+/// command = scale · position + offset, kept between `lower` and `upper`.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Motor {
-    /// Unit of the command and of `offset`.
+    /// Unit of the command.
     pub unit: MotorUnit,
-    /// +1 or −1.
-    pub sign: f64,
+    /// Command per unit of position, not 0: +1 or −1 where both are in rad.
+    pub scale: f64,
     /// Command at joint position zero.
     pub offset: f64,
+    /// Smallest command that the motor takes.
+    pub lower: f64,
+    /// Largest command that the motor takes.
+    pub upper: f64,
 }
 
 impl Motor {
-    /// Motor command [`Motor::unit`] for a joint position (rad).
-    pub fn command(&self, position_rad: f64) -> f64 {
-        self.sign * position_rad + self.offset
+    /// A motor that takes the joint's own position, within the joint's limits (rad or m).
+    pub(crate) fn direct(kind: JointKind, (lower, upper): (f64, f64)) -> Self {
+        Self {
+            unit: match kind {
+                JointKind::Revolute => MotorUnit::Rad,
+                JointKind::Prismatic => MotorUnit::M,
+            },
+            scale: 1.0,
+            offset: 0.0,
+            lower,
+            upper,
+        }
+    }
+
+    /// Motor command ([`Motor::unit`]) for a joint position (rad or m), within the motor's range.
+    pub fn command(&self, position: f64) -> f64 {
+        (self.scale * position + self.offset).clamp(self.lower, self.upper)
+    }
+
+    /// Joint position (rad or m) that a motor command stands for.
+    pub fn position(&self, command: f64) -> f64 {
+        (command - self.offset) / self.scale
     }
 }
 
@@ -189,8 +282,8 @@ pub struct Capsule {
 
 /// A robot hand, checked on load and unchangeable afterwards.
 ///
-/// A configuration `q` of a hand has one entry per *variable* (rad), in motor order: the joints
-/// that do not mimic another one, as they stand in the file.
+/// A configuration `q` of a hand has one entry per *variable* (rad, or m for a prismatic joint), in
+/// motor order: the joints that do not mimic another one, as the file orders them.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Hand {
     pub(crate) name: String,
@@ -198,14 +291,53 @@ pub struct Hand {
     pub(crate) root: String,
     pub(crate) joints: Vec<Joint>,
     pub(crate) tips: Vec<Tip>,
+    pub(crate) frames: Vec<Frame>,
     pub(crate) capsules: Vec<Capsule>,
     pub(crate) variables: Vec<usize>,
     pub(crate) limits: Vec<(f64, f64)>,
     pub(crate) velocities: Vec<f64>,
     pub(crate) motors: Vec<Motor>,
+    pub(crate) notes: Vec<String>,
 }
 
 impl Hand {
+    /// A hand of nothing but its root.
+    pub(crate) fn empty(name: String, side: Side, root: String) -> Self {
+        Self {
+            frames: vec![Frame {
+                name: root.clone(),
+                joint: None,
+                link_from_frame: Isometry3::identity(),
+            }],
+            name,
+            side,
+            root,
+            joints: Vec::new(),
+            tips: Vec::new(),
+            capsules: Vec::new(),
+            variables: Vec::new(),
+            limits: Vec::new(),
+            velocities: Vec::new(),
+            motors: Vec::new(),
+            notes: Vec::new(),
+        }
+    }
+
+    /// Reorders the entries of q: entry i becomes what was entry `old_of_new[i]`, a permutation.
+    pub(crate) fn order_variables(&mut self, old_of_new: &[usize]) {
+        let mut new_of_old = vec![0; old_of_new.len()];
+        for (new, &old) in old_of_new.iter().enumerate() {
+            new_of_old[old] = new;
+        }
+        for joint in &mut self.joints {
+            joint.variable = new_of_old[joint.variable];
+        }
+        self.variables = old_of_new.iter().map(|&old| self.variables[old]).collect();
+        self.limits = old_of_new.iter().map(|&old| self.limits[old]).collect();
+        self.velocities = old_of_new.iter().map(|&old| self.velocities[old]).collect();
+        self.motors = old_of_new.iter().map(|&old| self.motors[old]).collect();
+    }
+
     /// A hand of [`HANDS`].
     ///
     /// # Errors
@@ -270,6 +402,21 @@ impl Hand {
         &self.tips
     }
 
+    /// Every named place, the root and the links of all joints included.
+    pub fn frames(&self) -> &[Frame] {
+        &self.frames
+    }
+
+    /// The place of that name: the root, a joint's link, a tip's link, or another of the file's.
+    pub fn frame(&self, name: &str) -> Option<&Frame> {
+        self.frames.iter().find(|frame| frame.name == name)
+    }
+
+    /// What was assumed or passed over on loading, in sentences; empty when nothing was.
+    pub fn notes(&self) -> &[String] {
+        &self.notes
+    }
+
     /// The capsules, in file order.
     pub fn capsules(&self) -> &[Capsule] {
         &self.capsules
@@ -287,13 +434,13 @@ impl Hand {
             .map(|&joint| self.joints[joint].name.as_str())
     }
 
-    /// Lower and upper limit of each entry of `q` (rad), narrowed so that the joints that mimic it
+    /// Lower and upper limit of each entry of `q` (rad or m), narrowed so that the joints that mimic it
     /// stay within their own limits too.
     pub fn limits(&self) -> &[(f64, f64)] {
         &self.limits
     }
 
-    /// Speed limit of each entry of `q` (rad/s), lowered likewise.
+    /// Speed limit of each entry of `q` (rad/s or m/s), lowered likewise.
     pub fn velocities(&self) -> &[f64] {
         &self.velocities
     }
@@ -303,11 +450,32 @@ impl Hand {
         &self.motors
     }
 
-    /// Open hand: zero, or the limit nearest to it, shape (dof,) (rad).
+    /// Open hand: zero, or the limit nearest to it, shape (dof,) (rad or m).
     pub fn rest(&self) -> Vec<f64> {
         self.limits
             .iter()
             .map(|&(lower, upper)| 0.0_f64.clamp(lower, upper))
             .collect()
+    }
+}
+
+/// Narrows the limits of a variable so that a joint that mimics it, position = factor · variable +
+/// offset with a factor other than 0, keeps to its own `(lower, upper)`.
+///
+/// # Errors
+/// The limits of the variable that the joint alone would leave, where none are left of both.
+pub(crate) fn narrowed(
+    limits: (f64, f64),
+    (lower, upper): (f64, f64),
+    (factor, offset): (f64, f64),
+) -> Result<(f64, f64), (f64, f64)> {
+    let one = (lower - offset) / factor;
+    let other = (upper - offset) / factor;
+    let alone = (one.min(other), one.max(other));
+    let both = (limits.0.max(alone.0), limits.1.min(alone.1));
+    if both.0 < both.1 {
+        Ok(both)
+    } else {
+        Err(alone)
     }
 }

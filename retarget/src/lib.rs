@@ -1,6 +1,7 @@
 //! Hand models, kinematics and retargeting.
 //!
-//! A [`Hand`] is data ([`HANDS`], `hands/*.toml`). What moves it is one of
+//! A [`Hand`] is data: a hand file ([`HANDS`], `hands/*.toml`, `docs/hand-file.md`) or a URDF
+//! ([`Hand::from_urdf`]; [`UrdfTree`] for what is no hand). What moves it is one of
 //!
 //! - [`JointMap`]: exoskeleton joint angles, joint for joint, within limits and speed;
 //! - [`KeypointSolver`]: 21 hand keypoints, by projected damped Gauss-Newton;
@@ -9,7 +10,8 @@
 //!
 //! # Conventions
 //!
-//! - Units: m, rad, s, rad/s; f64 throughout.
+//! - Units: m, rad, s, rad/s; f64 throughout. Where a joint is prismatic, its position, limits and
+//!   speed are in m and m/s instead.
 //! - `a_from_b` maps points in b to a. All frames are right-handed. Quaternions in slices are
 //!   x, y, z, w.
 //! - Hand frame (root axes of every [`Hand`], axes of the keypoints): x out of the palm, z from
@@ -18,8 +20,10 @@
 //! - Input that is not finite never reaches an answer: the previous one is held, or none is given,
 //!   and a flag says so. Answers are always finite and inside the limits.
 
+mod capsules;
 mod episode;
 mod exo_map;
+mod floating_root;
 mod hand;
 mod hand_file;
 mod keypoint_targets;
@@ -27,8 +31,10 @@ mod keypoints;
 mod kinematics;
 mod npy;
 mod solver;
+mod urdf;
 mod wrist;
 
+pub use capsules::CapsuleGap;
 pub use episode::{
     Derivation, RetargetReport, derived_path, effector_topic, joints_topic, retarget_episode,
 };
@@ -36,7 +42,9 @@ pub use exo_map::{
     CLIPPED_LIMIT, CLIPPED_VELOCITY, JointMap, LONGEST_STEP_S, MapCounts, NO_ANSWER_YET,
     NON_FINITE_HELD, Step,
 };
-pub use hand::{Capsule, Finger, HANDS, Hand, HandError, Joint, Motor, MotorUnit, Side, Tip};
+pub use hand::{
+    Capsule, Finger, Frame, HANDS, Hand, HandError, Joint, JointKind, Motor, MotorUnit, Side, Tip,
+};
 pub use keypoint_targets::{
     FingerScale, KeypointError, Keypoints, finger_scales, keypoints_from_array,
 };
@@ -45,6 +53,10 @@ pub use keypoints::{
 };
 pub use kinematics::{HandPose, Kinematics};
 pub use npy::{NpyArray, NpyError};
+pub use urdf::{
+    UrdfError, UrdfGeometry, UrdfJoint, UrdfJointKind, UrdfLink, UrdfMimic, UrdfOptions, UrdfShape,
+    UrdfTree,
+};
 pub use wrist::{
     POSE_NON_FINITE, POSE_UNNORMALISED, QUATERNION_TOLERANCE, WristMap, WristMode, WristStep,
 };
