@@ -4,7 +4,8 @@ use std::f64::consts::TAU;
 
 use nalgebra::{Isometry3, Unit, Vector3};
 
-use crate::hand::{Frame, Hand, Joint, JointKind, Motor};
+use crate::hand::{Frame, Hand, Joint, JointKind};
+use crate::motor::Motor;
 
 /// Name of the link that takes the root's place, in whose axes the hand then lies.
 const FLOATING_ROOT: &str = "floating_root";

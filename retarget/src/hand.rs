@@ -5,7 +5,8 @@ use std::path::Path;
 use nalgebra::{Isometry3, Point3, Translation3, Unit, UnitQuaternion, Vector3};
 use serde::Deserialize;
 
-use crate::hand_file;
+use crate::hand_file::{self, HandError};
+use crate::motor::Motor;
 
 /// The hands that come with the crate: name and TOML text.
 ///
@@ -22,49 +23,6 @@ pub const HANDS: &[(&str, &str)] = &[
     ("sharpa_right", include_str!("../hands/sharpa_right.toml")),
     ("sharpa_left", include_str!("../hands/sharpa_left.toml")),
 ];
-
-/// Why a hand could not be loaded.
-#[derive(Debug, thiserror::Error)]
-pub enum HandError {
-    /// No hand of that name is built in.
-    #[error(
-        "unknown hand: expected one of {known}, got \"{name}\"; give one of these or the path of a hand file"
-    )]
-    Unknown {
-        /// The name asked for.
-        name: String,
-        /// The names there are, comma-separated.
-        known: String,
-    },
-    /// The file could not be read.
-    #[error("cannot read the hand file; check that it exists and is readable: {path}")]
-    Read {
-        /// The file.
-        path: String,
-        /// What the system said.
-        source: std::io::Error,
-    },
-    /// The text is not TOML, or has a missing, misspelt or ill-typed key; the source gives the line.
-    #[error("the hand file is not a valid hand description; correct the line given: {path}")]
-    Parse {
-        /// The file, or the name of a built-in hand.
-        path: String,
-        /// Line, column and the keys expected.
-        source: Box<toml::de::Error>,
-    },
-    /// The text is well formed, but what it says cannot be a hand.
-    #[error("{what}: expected {expected}, got {got}; correct it in the hand file: {path}")]
-    Invalid {
-        /// The joint, tip or capsule, and its key.
-        what: String,
-        /// What would be right.
-        expected: String,
-        /// What stands there.
-        got: String,
-        /// The file, or the name of a built-in hand.
-        path: String,
-    },
-}
 
 /// Left or right.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
@@ -111,6 +69,17 @@ impl Finger {
         Finger::Ring,
         Finger::Little,
     ];
+
+    /// In lower case, as in hand files.
+    pub fn name(self) -> &'static str {
+        match self {
+            Finger::Thumb => "thumb",
+            Finger::Index => "index",
+            Finger::Middle => "middle",
+            Finger::Ring => "ring",
+            Finger::Little => "little",
+        }
+    }
 }
 
 /// How a joint moves.
@@ -198,71 +167,6 @@ pub struct Tip {
     /// Index of the joint whose origin answers to the human interphalangeal joint of the thumb or
     /// the proximal one of a finger, if this hand has such a joint.
     pub middle_joint: Option<usize>,
-}
-
-/// Unit of a motor command.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum MotorUnit {
-    /// Radians.
-    Rad,
-    /// Metres, of a prismatic joint.
-    M,
-    /// Thousandths of the travel, 0 to 1000.
-    Thousandth,
-}
-
-impl MotorUnit {
-    /// As in hand files and in what is written: `rad`, `m`, `thousandth`.
-    pub fn name(self) -> &'static str {
-        match self {
-            MotorUnit::Rad => "rad",
-            MotorUnit::M => "m",
-            MotorUnit::Thousandth => "thousandth",
-        }
-    }
-}
-
-/// How a joint position becomes a motor command:
-/// command = scale · position + offset, kept between `lower` and `upper`.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub struct Motor {
-    /// Unit of the command.
-    pub unit: MotorUnit,
-    /// Command per unit of position, not 0: +1 or −1 where both are in rad.
-    pub scale: f64,
-    /// Command at joint position zero.
-    pub offset: f64,
-    /// Smallest command that the motor takes.
-    pub lower: f64,
-    /// Largest command that the motor takes.
-    pub upper: f64,
-}
-
-impl Motor {
-    /// A motor that takes the joint's own position, within the joint's limits (rad or m).
-    pub(crate) fn direct(kind: JointKind, (lower, upper): (f64, f64)) -> Self {
-        Self {
-            unit: match kind {
-                JointKind::Revolute => MotorUnit::Rad,
-                JointKind::Prismatic => MotorUnit::M,
-            },
-            scale: 1.0,
-            offset: 0.0,
-            lower,
-            upper,
-        }
-    }
-
-    /// Motor command ([`Motor::unit`]) for a joint position (rad or m), within the motor's range.
-    pub fn command(&self, position: f64) -> f64 {
-        (self.scale * position + self.offset).clamp(self.lower, self.upper)
-    }
-
-    /// Joint position (rad or m) that a motor command stands for.
-    pub fn position(&self, command: f64) -> f64 {
-        (command - self.offset) / self.scale
-    }
 }
 
 /// A capsule (segment with a radius) fixed to a link, for drawing and collision.
@@ -412,6 +316,13 @@ impl Hand {
         self.frames.iter().find(|frame| frame.name == name)
     }
 
+    /// The wrist: where the human one is laid when keypoints are followed.
+    pub fn wrist(&self) -> &Frame {
+        self.frame("wrist")
+            .or_else(|| self.frame("palm"))
+            .unwrap_or(&self.frames[0])
+    }
+
     /// What was assumed or passed over on loading, in sentences; empty when nothing was.
     pub fn notes(&self) -> &[String] {
         &self.notes
@@ -425,6 +336,11 @@ impl Hand {
     /// Number of variables: the length of every `q`.
     pub fn dof(&self) -> usize {
         self.variables.len()
+    }
+
+    /// The joint behind each entry of `q`.
+    pub fn variables(&self) -> &[usize] {
+        &self.variables
     }
 
     /// Names of the joints behind the entries of `q`.
@@ -456,26 +372,5 @@ impl Hand {
             .iter()
             .map(|&(lower, upper)| 0.0_f64.clamp(lower, upper))
             .collect()
-    }
-}
-
-/// Narrows the limits of a variable so that a joint that mimics it, position = factor · variable +
-/// offset with a factor other than 0, keeps to its own `(lower, upper)`.
-///
-/// # Errors
-/// The limits of the variable that the joint alone would leave, where none are left of both.
-pub(crate) fn narrowed(
-    limits: (f64, f64),
-    (lower, upper): (f64, f64),
-    (factor, offset): (f64, f64),
-) -> Result<(f64, f64), (f64, f64)> {
-    let one = (lower - offset) / factor;
-    let other = (upper - offset) / factor;
-    let alone = (one.min(other), one.max(other));
-    let both = (limits.0.max(alone.0), limits.1.min(alone.1));
-    if both.0 < both.1 {
-        Ok(both)
-    } else {
-        Err(alone)
     }
 }

@@ -1,14 +1,17 @@
 //! The hand file: the checks that make a [`Hand`] of its keys.
 
+mod error;
 mod keys;
 
 use std::collections::HashMap;
 
 use nalgebra::{Isometry3, Point3, Translation3, Unit, UnitQuaternion, Vector3};
 
-use crate::hand::{
-    Capsule, Frame, Hand, HandError, Joint, JointKind, Motor, MotorUnit, Tip, narrowed,
-};
+pub use error::HandError;
+
+use crate::coupling::narrowed;
+use crate::hand::{Capsule, Frame, Hand, Joint, JointKind, Tip};
+use crate::motor::{Motor, MotorUnit};
 use keys::{CapsuleEntry, FrameEntry, HandFile, JointEntry, MimicEntry, MotorEntry, TipEntry};
 
 /// Farthest that the length of an axis may be from 1: what rounding to six digits leaves.
@@ -340,7 +343,7 @@ impl Draft<'_> {
 
     fn add_tip(&mut self, entry: TipEntry) -> Result<(), HandError> {
         let place = &self.place;
-        let key = |key: &str| format!("tip \"{:?}\", {key}", entry.finger).to_lowercase();
+        let key = |key: &str| format!("tip \"{}\", {key}", entry.finger.name());
         let find = |name: &str, which: &str| {
             let found = self.hand.joints.iter().position(|joint| joint.name == name);
             found.ok_or_else(|| place.invalid(&key(which), "the name of a joint", name))

@@ -21,6 +21,7 @@
 //!   and a flag says so. Answers are always finite and inside the limits.
 
 mod capsules;
+mod coupling;
 mod episode;
 mod exo_map;
 mod floating_root;
@@ -29,6 +30,7 @@ mod hand_file;
 mod keypoint_targets;
 mod keypoints;
 mod kinematics;
+mod motor;
 mod npy;
 mod solver;
 mod urdf;
@@ -42,9 +44,8 @@ pub use exo_map::{
     CLIPPED_LIMIT, CLIPPED_VELOCITY, JointMap, LONGEST_STEP_S, MapCounts, NO_ANSWER_YET,
     NON_FINITE_HELD, Step,
 };
-pub use hand::{
-    Capsule, Finger, Frame, HANDS, Hand, HandError, Joint, JointKind, Motor, MotorUnit, Side, Tip,
-};
+pub use hand::{Capsule, Finger, Frame, HANDS, Hand, Joint, JointKind, Side, Tip};
+pub use hand_file::HandError;
 pub use keypoint_targets::{
     FingerScale, KeypointError, Keypoints, finger_scales, keypoints_from_array,
 };
@@ -52,6 +53,7 @@ pub use keypoints::{
     KEYPOINTS_DEGENERATE, KEYPOINTS_NON_FINITE, KEYPOINTS_WRONG_AXES, KeypointSolver, KeypointStep,
 };
 pub use kinematics::{HandPose, Kinematics};
+pub use motor::{Motor, MotorUnit};
 pub use npy::{NpyArray, NpyError};
 pub use urdf::{
     UrdfError, UrdfGeometry, UrdfJoint, UrdfJointKind, UrdfLink, UrdfMimic, UrdfOptions, UrdfShape,

@@ -8,6 +8,7 @@ mod convert;
 mod fingers;
 mod mesh;
 mod parse;
+mod pieces;
 mod shapes;
 
 use std::path::{Path, PathBuf};
@@ -48,6 +49,15 @@ pub enum UrdfError {
         line: u32,
         /// The file.
         path: String,
+    },
+    /// Tips were named in a form that cannot be read.
+    #[error(
+        "the fingertips: expected FINGER=LINK, comma-separated, with thumb, index, middle, ring \
+         or little, got \"{got}\""
+    )]
+    Tips {
+        /// What stands there.
+        got: String,
     },
     /// A link was asked for that is not in the file.
     #[error("no such link: expected one of {known}, got \"{name}\"; give one of these, for {path}")]

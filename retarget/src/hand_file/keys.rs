@@ -2,7 +2,8 @@
 
 use serde::Deserialize;
 
-use crate::hand::{Finger, JointKind, MotorUnit, Side};
+use crate::hand::{Finger, JointKind, Side};
+use crate::motor::MotorUnit;
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]

@@ -6,7 +6,9 @@ use std::path::Path;
 
 use nalgebra::{Isometry3, Point3, Vector3};
 
-use crate::hand::{Capsule, Finger, Frame, Hand, Joint, JointKind, Motor, Side, Tip, narrowed};
+use crate::coupling::narrowed;
+use crate::hand::{Capsule, Finger, Frame, Hand, Joint, JointKind, Side, Tip};
+use crate::motor::Motor;
 
 use super::shapes::{Segment, moved, segments};
 use super::{UrdfError, UrdfJoint, UrdfJointKind, UrdfTree, fingers};
@@ -35,6 +37,27 @@ pub struct UrdfOptions {
     pub tips: Vec<(Finger, String)>,
     /// The hand's name; `None`: that of the file, without its ending.
     pub name: Option<String>,
+}
+
+impl UrdfOptions {
+    /// Tips from text such as `thumb=LINK,index=LINK`, for [`UrdfOptions::tips`].
+    ///
+    /// # Errors
+    /// [`UrdfError::Tips`] for what is not of that form, or no finger.
+    pub fn tips_from_text(text: &str) -> Result<Vec<(Finger, String)>, UrdfError> {
+        let tip = |part: &str| {
+            let (name, link) = part.split_once('=')?;
+            let mut fingers = Finger::ALL.into_iter();
+            let finger = fingers.find(|finger| finger.name() == name.trim())?;
+            Some((finger, link.trim().to_owned())).filter(|(_, link)| !link.is_empty())
+        };
+        let tips = text.split(',').map(|part| {
+            tip(part).ok_or_else(|| UrdfError::Tips {
+                got: part.trim().to_owned(),
+            })
+        });
+        tips.collect()
+    }
 }
 
 /// Where a link went: the joint that moves it, and its axes in that joint's link axes.
@@ -102,7 +125,7 @@ fn named_tips(
     let mut tips: Vec<(Finger, usize)> = Vec::new();
     for (finger, name) in given {
         if tips.iter().any(|(other, _)| other == finger) {
-            let what = format!("the tip of the {finger:?}").to_lowercase();
+            let what = format!("the tip of the {}", finger.name());
             let got = format!("another, \"{name}\"");
             return Err(not_a_hand(tree, what, "one link a finger", got));
         }
@@ -265,7 +288,7 @@ fn add_tips(
 ) -> Result<(), UrdfError> {
     for &(finger, link) in tips {
         let (Some(joint), link_from_tip) = folded[link] else {
-            let what = format!("the tip of the {finger:?}").to_lowercase();
+            let what = format!("the tip of the {}", finger.name());
             let got = format!("\"{}\", which is fixed to the root", tree.links[link].name);
             return Err(not_a_hand(tree, what, "a link that a joint moves", got));
         };

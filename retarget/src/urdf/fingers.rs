@@ -87,9 +87,8 @@ pub(super) fn guess_tips(tree: &UrdfTree) -> Result<Vec<(Finger, usize)>, UrdfEr
             [tip] => tips.push((finger, tip)),
             _ => {
                 let several = names(candidates.iter().map(|&link| &tree.links[link]));
-                return Err(failed(
-                    format!("several for the {finger:?}: {several}").to_lowercase(),
-                ));
+                let finger = finger.name();
+                return Err(failed(format!("several for the {finger}: {several}")));
             }
         }
     }

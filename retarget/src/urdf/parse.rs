@@ -6,39 +6,37 @@ use std::path::Path;
 use nalgebra::{Isometry3, Translation3, Unit, UnitQuaternion, Vector3};
 use roxmltree::{Document, Node};
 
-use super::{
-    UrdfError, UrdfGeometry, UrdfJoint, UrdfJointKind, UrdfLink, UrdfMimic, UrdfShape, UrdfTree,
-};
+use super::{UrdfError, UrdfJoint, UrdfJointKind, UrdfMimic, UrdfTree, pieces};
 
 /// Shortest axis that has a direction; the format asks for length 1, exporters round.
 const SHORTEST_AXIS: f64 = 1e-6;
 
 /// An element, and where errors say that it is.
 #[derive(Clone, Copy)]
-struct Element<'a> {
-    node: Node<'a, 'a>,
-    path: &'a Path,
+pub(super) struct Element<'a> {
+    pub(super) node: Node<'a, 'a>,
+    pub(super) path: &'a Path,
 }
 
 impl<'a> Element<'a> {
-    fn child(self, name: &str) -> Option<Self> {
+    pub(super) fn child(self, name: &str) -> Option<Self> {
         self.children(name).next()
     }
 
-    fn children<'n>(self, name: &'n str) -> impl Iterator<Item = Self> + use<'a, 'n> {
+    pub(super) fn children<'n>(self, name: &'n str) -> impl Iterator<Item = Self> + use<'a, 'n> {
         let named = move |node: &Node| node.is_element() && node.tag_name().name() == name;
         let path = self.path;
         let children = self.node.children().filter(named);
         children.map(move |node| Self { node, path })
     }
 
-    fn line(self) -> u32 {
+    pub(super) fn line(self) -> u32 {
         let start = self.node.range().start;
         self.node.document().text_pos_at(start).row
     }
 
     /// `joint "name"`, or the tag alone.
-    fn shown(self) -> String {
+    pub(super) fn shown(self) -> String {
         let tag = self.node.tag_name().name();
         // Pieces of a link or joint are shown with the one that they belong to.
         let owner = self
@@ -52,7 +50,7 @@ impl<'a> Element<'a> {
         }
     }
 
-    fn invalid(self, key: &str, expected: &str, got: impl Into<String>) -> UrdfError {
+    pub(super) fn invalid(self, key: &str, expected: &str, got: impl Into<String>) -> UrdfError {
         let shown = self.shown();
         UrdfError::Invalid {
             what: match key {
@@ -66,7 +64,7 @@ impl<'a> Element<'a> {
         }
     }
 
-    fn text(self, key: &str) -> Result<&'a str, UrdfError> {
+    pub(super) fn text(self, key: &str) -> Result<&'a str, UrdfError> {
         match self.node.attribute(key).map(str::trim) {
             None => Err(self.invalid(key, "a value", "none")),
             Some("") => Err(self.invalid(key, "a value", "an empty one")),
@@ -74,7 +72,7 @@ impl<'a> Element<'a> {
         }
     }
 
-    fn numbers<const N: usize>(self, key: &str) -> Result<Option<[f64; N]>, UrdfError> {
+    pub(super) fn numbers<const N: usize>(self, key: &str) -> Result<Option<[f64; N]>, UrdfError> {
         let Some(text) = self.node.attribute(key) else {
             return Ok(None);
         };
@@ -100,11 +98,11 @@ impl<'a> Element<'a> {
         }
     }
 
-    fn number(self, key: &str) -> Result<Option<f64>, UrdfError> {
+    pub(super) fn number(self, key: &str) -> Result<Option<f64>, UrdfError> {
         Ok(self.numbers::<1>(key)?.map(|[number]| number))
     }
 
-    fn length(self, key: &str) -> Result<f64, UrdfError> {
+    pub(super) fn length(self, key: &str) -> Result<f64, UrdfError> {
         let length = self.number(key)?.unwrap_or(0.0);
         if length > 0.0 {
             return Ok(length);
@@ -113,7 +111,7 @@ impl<'a> Element<'a> {
     }
 
     /// The `origin` of an element: no offset where there is none.
-    fn origin(self) -> Result<Isometry3<f64>, UrdfError> {
+    pub(super) fn origin(self) -> Result<Isometry3<f64>, UrdfError> {
         let Some(origin) = self.child("origin") else {
             return Ok(Isometry3::identity());
         };
@@ -151,7 +149,7 @@ pub(super) fn parse(text: &str, path: &Path) -> Result<UrdfTree, UrdfError> {
         return Err(Element { node, path }.invalid("", expected, got));
     }
     let mut notes = Vec::new();
-    let materials = materials(robot)?;
+    let materials = pieces::materials(robot)?;
     let mut links = Vec::new();
     let mut link_of = HashMap::new();
     for element in robot.children("link") {
@@ -159,7 +157,7 @@ pub(super) fn parse(text: &str, path: &Path) -> Result<UrdfTree, UrdfError> {
         if link_of.insert(name, links.len()).is_some() {
             return Err(element.invalid("name", "a name used once", "one used before"));
         }
-        links.push(link(element, &materials, &mut notes)?);
+        links.push(pieces::link(element, &materials, &mut notes)?);
     }
     let mut joints: Vec<UrdfJoint> = Vec::new();
     let mut joint_of = HashMap::new();
@@ -229,98 +227,6 @@ fn parents_first(root: usize, joints: &[UrdfJoint], links: usize) -> Vec<usize> 
         waiting.extend(carried[joints[joint].child].iter().rev());
     }
     order
-}
-
-/// Colours of the materials defined for the whole robot, by name.
-fn materials<'a>(robot: Element<'a>) -> Result<HashMap<&'a str, [u8; 3]>, UrdfError> {
-    let mut materials = HashMap::new();
-    for material in robot.children("material") {
-        if let (Some(name), Some(rgb)) = (material.node.attribute("name"), color(material)?) {
-            materials.insert(name, rgb);
-        }
-    }
-    Ok(materials)
-}
-
-fn color(material: Element) -> Result<Option<[u8; 3]>, UrdfError> {
-    let Some(color) = material.child("color") else {
-        return Ok(None);
-    };
-    let rgba = color.numbers::<4>("rgba")?;
-    Ok(rgba.map(|[r, g, b, _]| [r, g, b].map(|part| (part.clamp(0.0, 1.0) * 255.0).round() as u8)))
-}
-
-fn link(
-    element: Element,
-    materials: &HashMap<&str, [u8; 3]>,
-    notes: &mut Vec<String>,
-) -> Result<UrdfLink, UrdfError> {
-    let mut collision = Vec::new();
-    for piece in element.children("collision") {
-        collision.extend(shape(piece, notes)?);
-    }
-    let mut visual = Vec::new();
-    let mut rgb = None;
-    for piece in element.children("visual") {
-        visual.extend(shape(piece, notes)?);
-        if let (None, Some(material)) = (rgb, piece.child("material")) {
-            let name = material.node.attribute("name").unwrap_or("");
-            rgb = color(material)?.or_else(|| materials.get(name).copied());
-        }
-    }
-    Ok(UrdfLink {
-        name: element.text("name")?.to_owned(),
-        joint: None,
-        collision,
-        visual,
-        rgb,
-    })
-}
-
-/// A piece of a link; `None`, with a note, when its form is not one of the format's.
-fn shape(piece: Element, notes: &mut Vec<String>) -> Result<Option<UrdfShape>, UrdfError> {
-    let Some(geometry) = piece.child("geometry") else {
-        return Err(piece.invalid("", "a geometry", "none"));
-    };
-    let Some(node) = geometry.node.children().find(Node::is_element) else {
-        return Err(geometry.invalid("", "box, cylinder, capsule, sphere or mesh", "nothing"));
-    };
-    let form = Element { node, ..piece };
-    let geometry = match node.tag_name().name() {
-        "box" => {
-            let size = form.numbers::<3>("size")?.unwrap_or_default();
-            if size.iter().any(|&edge| edge <= 0.0) {
-                return Err(form.invalid("size", "3 lengths above 0 m", format!("{size:?}")));
-            }
-            UrdfGeometry::Box(size.into())
-        }
-        "cylinder" => UrdfGeometry::Cylinder {
-            radius: form.length("radius")?,
-            length: form.length("length")?,
-        },
-        "capsule" => UrdfGeometry::Capsule {
-            radius: form.length("radius")?,
-            length: form.length("length")?,
-        },
-        "sphere" => UrdfGeometry::Sphere(form.length("radius")?),
-        "mesh" => UrdfGeometry::Mesh {
-            file: form.text("filename")?.to_owned(),
-            scale: form.numbers::<3>("scale")?.unwrap_or([1.0; 3]).into(),
-        },
-        other => {
-            let line = form.line();
-            notes.push(format!(
-                "line {line}: a {} is passed over, its geometry <{other}> is none of box, \
-                 cylinder, capsule, sphere, mesh",
-                piece.shown()
-            ));
-            return Ok(None);
-        }
-    };
-    Ok(Some(UrdfShape {
-        link_from_shape: piece.origin()?,
-        geometry,
-    }))
 }
 
 fn joint(element: Element, link_of: &HashMap<&str, usize>) -> Result<UrdfJoint, UrdfError> {

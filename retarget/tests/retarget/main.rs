@@ -1,12 +1,15 @@
 //! What the crate promises, from the outside. Tests over [`HANDS`] cover a newcomer unasked.
 
+mod capsules;
 mod exo_map;
 mod hand;
+mod hand_file;
 mod hand_urdf;
 mod keypoints;
 mod kinematics;
 mod urdf;
 mod urdf_import;
+mod urdf_random;
 mod wrist;
 
 use std::path::{Path, PathBuf};
