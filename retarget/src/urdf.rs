@@ -4,6 +4,7 @@
 //! The format is that of <https://wiki.ros.org/urdf/XML>. Read by `roxmltree`: a whole document in
 //! memory with the line of every element, no external entities, no dependency but `memchr`.
 
+mod bodies;
 mod convert;
 mod fingers;
 mod mesh;

@@ -7,11 +7,10 @@ use std::path::Path;
 use nalgebra::{Isometry3, Point3, Vector3};
 
 use crate::coupling::narrowed;
-use crate::hand::{Capsule, Finger, Frame, Hand, Joint, JointKind, Side, Tip};
+use crate::hand::{Finger, Frame, Hand, Joint, JointKind, Side, Tip};
 use crate::motor::Motor;
 
-use super::shapes::{Segment, moved, segments};
-use super::{UrdfError, UrdfJoint, UrdfJointKind, UrdfTree, fingers};
+use super::{UrdfError, UrdfJoint, UrdfJointKind, UrdfTree, bodies, fingers};
 
 /// Speed where the file states none (rad/s).
 const DEFAULT_TURNING: f64 = TAU;
@@ -19,14 +18,6 @@ const DEFAULT_TURNING: f64 = TAU;
 const DEFAULT_SLIDING: f64 = 0.5;
 /// Range of a joint without limits, each way (rad): a turn each way from zero.
 const CONTINUOUS_RANGE: f64 = TAU;
-/// Shortest link that a capsule is drawn along, where no piece of it could be read (m).
-const SHORTEST_BONE: f64 = 0.004;
-/// Radius of such a capsule, as a part of its length.
-const BONE_RADIUS: f64 = 0.2;
-/// Range of such radii (m).
-const BONE_RADII: (f64, f64) = (0.004, 0.01);
-/// Colour of a link whose file gives none, sRGB.
-const GREY: [u8; 3] = [96, 96, 104];
 
 /// What a URDF does not say of a hand.
 #[derive(Debug, Clone, Default, PartialEq)]
@@ -61,7 +52,7 @@ impl UrdfOptions {
 }
 
 /// Where a link went: the joint that moves it, and its axes in that joint's link axes.
-type Folded = (Option<usize>, Isometry3<f64>);
+pub(super) type Folded = (Option<usize>, Isometry3<f64>);
 
 impl Hand {
     /// A hand from a URDF file. Its root is the file's root link, `q` has the joints that mimic no
@@ -103,7 +94,7 @@ impl Hand {
             }
         }
         add_tips(&mut hand, tree, &tips, &folded)?;
-        add_capsules(&mut hand, tree, &folded);
+        bodies::add_capsules(&mut hand, tree, &folded);
         Ok(hand)
     }
 }
@@ -311,69 +302,4 @@ fn add_tips(
         });
     }
     Ok(())
-}
-
-/// Capsules for every joint's link and the root: of the collision pieces, else of what it looks
-/// like, else along its bones.
-fn add_capsules(hand: &mut Hand, tree: &UrdfTree, folded: &[Folded]) {
-    let mut unread: Vec<String> = Vec::new();
-    let mut drawn = vec![false; hand.joints.len() + 1];
-    // The root's place is behind those of the joints.
-    let root = hand.joints.len();
-    for (link, &(joint, link_from_frame)) in tree.links.iter().zip(folded) {
-        for pieces in [&link.collision, &link.visual] {
-            let mut found: Vec<Segment> = Vec::new();
-            for piece in pieces {
-                match segments(piece, &tree.path) {
-                    Ok(segments) => found.extend(moved(segments, &link_from_frame)),
-                    Err(what) => unread.push(what),
-                }
-            }
-            if !found.is_empty() {
-                drawn[joint.unwrap_or(root)] = true;
-                let rgb = link.rgb.unwrap_or(GREY);
-                hand.capsules
-                    .extend(found.iter().map(|at| capsule(joint, at, rgb)));
-                break;
-            }
-        }
-    }
-    if let Some(first) = unread.first() {
-        hand.notes.push(format!(
-            "{} pieces have a mesh that could not be read and are left out, or drawn along \
-             the links, such as {first}",
-            unread.len()
-        ));
-    }
-    let bare = drawn.iter().enumerate().filter(|(_, drawn)| !**drawn);
-    let bare: Vec<Option<usize>> = bare.map(|(at, _)| (at != root).then_some(at)).collect();
-    for joint in bare {
-        let carried = hand.joints.iter().filter(|next| next.parent == joint);
-        let ends = carried.map(|next| next.parent_from_joint.translation.vector.into());
-        let tips = hand.tips.iter().filter(|tip| Some(tip.joint) == joint);
-        let ends: Vec<Point3<f64>> = ends.chain(tips.map(|tip| tip.point_in_joint)).collect();
-        for end in ends {
-            let length = end.coords.norm();
-            if length >= SHORTEST_BONE {
-                let radius = (BONE_RADIUS * length).clamp(BONE_RADII.0, BONE_RADII.1);
-                // A tip is the end of the finger, not the middle of a half sphere.
-                let bone = Segment {
-                    from: Point3::origin(),
-                    to: end,
-                    radius,
-                };
-                hand.capsules.push(capsule(joint, &bone, GREY));
-            }
-        }
-    }
-}
-
-fn capsule(joint: Option<usize>, segment: &Segment, rgb: [u8; 3]) -> Capsule {
-    Capsule {
-        joint,
-        from: segment.from,
-        to: segment.to,
-        radius: segment.radius,
-        rgb,
-    }
 }

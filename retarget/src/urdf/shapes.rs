@@ -1,5 +1,6 @@
 //! Pieces of a link to capsules: a segment with a radius each.
 
+use std::f64::consts::PI;
 use std::path::Path;
 
 use nalgebra::{Isometry3, Matrix3, Point3, SymmetricEigen, Vector3};
@@ -17,6 +18,34 @@ pub(super) struct Segment {
     pub(super) from: Point3<f64>,
     pub(super) to: Point3<f64>,
     pub(super) radius: f64,
+}
+
+impl Segment {
+    /// Volume of the capsule (m³).
+    pub(super) fn volume(&self) -> f64 {
+        let length = nalgebra::distance(&self.from, &self.to);
+        PI * self.radius.powi(2) * (length + 4.0 / 3.0 * self.radius)
+    }
+
+    /// Whether `other` sticks out by no more than `outside` (m).
+    pub(super) fn holds(&self, other: &Self, outside: f64) -> bool {
+        // Both are convex: what holds the ends holds what is between them.
+        [other.from, other.to]
+            .iter()
+            .all(|end| self.distance_to_axis(end) + other.radius <= self.radius + outside)
+    }
+
+    fn distance_to_axis(&self, point: &Point3<f64>) -> f64 {
+        let axis = self.to - self.from;
+        let part = (point - self.from).dot(&axis) / axis.norm_squared();
+        // 0/0 when the axis is a point.
+        let part = if part.is_finite() {
+            part.clamp(0.0, 1.0)
+        } else {
+            0.0
+        };
+        nalgebra::distance(point, &(self.from + axis * part))
+    }
 }
 
 /// Capsules that stand for a shape, in the axes of its link.
@@ -144,6 +173,21 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
+    #[test]
+    fn a_capsule_holds_what_lies_in_it() {
+        let capsule = |x: f64, length: f64, radius: f64| Segment {
+            from: Point3::new(x, 0.0, 0.0),
+            to: Point3::new(x, 0.0, length),
+            radius,
+        };
+        let large = capsule(0.0, 0.1, 0.02);
+        assert!(large.holds(&capsule(0.01, 0.1, 0.01), 0.0));
+        assert!(!large.holds(&capsule(0.0101, 0.1, 0.01), 0.0));
+        assert!(large.holds(&capsule(0.0101, 0.1, 0.01), 0.001));
+        assert!(!large.holds(&capsule(0.0, 0.12, 0.01), 0.0));
+        assert!(large.volume() > capsule(0.0, 0.1, 0.01).volume());
+    }
+
     proptest! {
         #[test]
         fn a_capsule_around_points_holds_them_all(
@@ -151,11 +195,8 @@ mod tests {
         ) {
             let points: Vec<Point3<f64>> = points.into_iter().map(Point3::from).collect();
             let capsule = around(&points);
-            let axis = capsule.to - capsule.from;
             for point in points {
-                let part = (point - capsule.from).dot(&axis) / axis.norm_squared();
-                let part = if part.is_finite() { part.clamp(0.0, 1.0) } else { 0.0 };
-                let away = (point - (capsule.from + axis * part)).norm();
+                let away = capsule.distance_to_axis(&point);
                 prop_assert!(away <= capsule.radius + 1e-9, "{away} > {}", capsule.radius);
             }
         }
