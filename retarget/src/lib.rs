@@ -4,7 +4,7 @@
 //! ([`Hand::from_urdf`]; [`UrdfTree`] for what is no hand). What moves it is one of
 //!
 //! - [`JointMap`]: exoskeleton joint angles, joint for joint, within limits and speed;
-//! - [`KeypointSolver`]: 21 hand keypoints, by projected damped Gauss-Newton;
+//! - [`Retargeter`]: 21 hand keypoints, by projected, damped Newton;
 //!
 //! and [`WristMap`] places it in the world; [`retarget_episode`] does both for a recording. [`Kinematics`] says where its parts are.
 //!
@@ -20,23 +20,29 @@
 //! - Input that is not finite never reaches an answer: the previous one is held, or none is given,
 //!   and a flag says so. Answers are always finite and inside the limits.
 
+mod capsule;
 mod capsules;
+mod collision;
 mod coupling;
 mod episode;
 mod exo_map;
+mod feasible;
 mod floating_root;
 mod hand;
 mod hand_file;
-mod keypoint_targets;
 mod keypoints;
 mod kinematics;
 mod motor;
 mod npy;
+mod preset;
+mod retargeter;
+mod smooth;
 mod solver;
 mod urdf;
 mod wrist;
 
-pub use capsules::CapsuleGap;
+pub use capsule::{Closest, NearestPair, PlacedCapsule, closest, nearest_pair};
+pub use collision::CollisionOptions;
 pub use episode::{
     Derivation, RetargetReport, derived_path, effector_topic, joints_topic, retarget_episode,
 };
@@ -46,15 +52,19 @@ pub use exo_map::{
 };
 pub use hand::{Capsule, Finger, Frame, HANDS, Hand, Joint, JointKind, Side, Tip};
 pub use hand_file::HandError;
-pub use keypoint_targets::{
-    FingerScale, KeypointError, Keypoints, finger_scales, keypoints_from_array,
-};
 pub use keypoints::{
-    KEYPOINTS_DEGENERATE, KEYPOINTS_NON_FINITE, KEYPOINTS_WRONG_AXES, KeypointSolver, KeypointStep,
+    FingerScale, KeypointError, Keypoints, finger_scales, keypoints_from_array,
 };
 pub use kinematics::{HandPose, Kinematics};
 pub use motor::{Motor, MotorUnit};
-pub use npy::{NpyArray, NpyError};
+pub use npy::{NpyArray, NpyError, Npz, NpzWriter};
+pub use preset::{DexumiWeights, Preset, PresetError};
+pub use retargeter::{
+    AT_LIMIT, AT_SPEED, COLLISION_CLIPPED, DEGENERATE, HELD, Limits, NO_ANSWER, NON_FINITE,
+    RESEEDED, RetargetOptions, Retargeter, Verdict, WRONG_AXES,
+};
+pub use smooth::{SmoothOptions, Smoother, retarget_clip};
+pub use solver::{LinkPoint, Loss, Outcome, Pull, StepSolver, Term};
 pub use urdf::{
     UrdfError, UrdfGeometry, UrdfJoint, UrdfJointKind, UrdfLink, UrdfMimic, UrdfOptions, UrdfShape,
     UrdfTree,

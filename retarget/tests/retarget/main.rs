@@ -2,11 +2,13 @@
 
 mod capsules;
 mod exo_map;
+mod guarantees;
 mod hand;
 mod hand_file;
 mod hand_urdf;
 mod keypoints;
 mod kinematics;
+mod reference;
 mod urdf;
 mod urdf_import;
 mod urdf_random;
