@@ -194,14 +194,17 @@ fn a_recording_comes_out_smoother_than_live_and_no_farther_behind() {
         let recorded: Vec<Vec<f64>> = recorded.into_iter().map(|step| step.position).collect();
         let (was, is) = (jitter(&live), jitter(&recorded));
         assert!(is < 0.5 * was, "{}: {is} of {was}", hand.name());
-        // The same whatever the stretches are that it is cut into.
+        // Mostly the same, whatever the stretches are that it is cut into: a finger that stretches in
+        // vain has more than one way to.
         let other = SmoothOptions { stretch: 150, ahead: 60, ..smooth };
         let again = retarget_clip(hand.clone(), &options, other, &clip, dt_s).unwrap();
         let off = recorded.iter().zip(&again).flat_map(|(one, other)| {
             one.iter().zip(&other.position).map(|(a, b)| (a - b).abs())
         });
-        let (mean, _) = mean_and_p99(off.collect());
-        assert!(mean < 0.03, "{}: {mean} rad", hand.name());
+        let mut off: Vec<f64> = off.collect();
+        off.sort_by(f64::total_cmp);
+        let median = off[off.len() / 2];
+        assert!(median < 0.002, "{}: {median} rad", hand.name());
     }
 }
 
