@@ -11,7 +11,7 @@ use std::{path::PathBuf, process::ExitCode};
 
 use dexumi_retarget::{
     Finger, HANDS, Hand, Keypoints, Limits, LinkPoint, Loss, NpyArray, Npz, Preset, RetargetOptions,
-    Retargeter, SmoothOptions, StepSolver, Term, UrdfOptions, Verdict, finger_scales,
+    Retargeter, SmoothOptions, StepSolver, Term, Tracker, TrackerOptions, UrdfOptions, Verdict, finger_scales,
     keypoints_from_array, retarget_clip,
 };
 use nalgebra::{Point3, Vector3};
@@ -92,25 +92,19 @@ fn score(file: &std::path::Path, urdf: Option<&std::path::Path>) -> Result<(), F
     let scales = finger_scales(&hand, &clip)?;
     let mut options = RetargetOptions::new(Preset::dexumi(scales.clone()));
     options.limits = Limits::Position;
-    if let (Ok(k), Some(c)) = (std::env::var("STIFF"), &mut options.collision) { c.stiffness = k.parse()?; }
-    if let (Ok(k), Some(c)) = (std::env::var("MARGIN"), &mut options.collision) { c.margin_m = k.parse()?; }
-    if std::env::var("NOCOL").is_ok() { options.collision = None; }
-    let mut smooth = SmoothOptions::default();
-    if let Ok(k) = std::env::var("KAPPA") { smooth.roughness = k.parse()?; }
+    let smooth = SmoothOptions::default();
     if let Preset::Dexumi { weights, .. } = &mut options.preset {
         weights.at_pads = false;
-        for (name, slot) in [("W_DIR", &mut weights.direction), ("W_MID", &mut weights.middle), ("W_PINCH", &mut weights.pinch),
-            ("W_CLOSED", &mut weights.closed_m), ("W_OPEN", &mut weights.open_m), ("W_POSE", &mut weights.posture), ("W_INERTIA", &mut weights.inertia), ("W_PAIR", &mut weights.pair)] {
-            if let Ok(k) = std::env::var(name) { *slot = k.parse()?; }
-        }
     }
     let dt_s = 1.0 / meta.fps;
     let mut live = Retargeter::new(hand.clone(), &options)?;
     let live: Motion =
         clip.iter().map(|keypoints| live.step(keypoints, Some(dt_s)).position.clone()).collect();
+    let mut tracker = Tracker::new(hand.clone(), &options, TrackerOptions::default())?;
+    let tracked: Motion =
+        clip.iter().map(|keypoints| tracker.step(keypoints, Some(dt_s)).position.clone()).collect();
     let recorded: Vec<Verdict> =
         retarget_clip(hand.clone(), &options, smooth, &clip, dt_s)?;
-    if std::env::var("CLIPS").is_ok() { eprintln!("{} clipped {}", meta.hand, recorded.iter().filter(|v| v.flags & dexumi_retarget::COLLISION_CLIPPED != 0).count()); }
     let recorded: Motion = recorded.into_iter().map(|verdict| verdict.position).collect();
 
     let their_scale = |_: Finger| meta.scaling;
@@ -122,6 +116,7 @@ fn score(file: &std::path::Path, urdf: Option<&std::path::Path>) -> Result<(), F
         ("theirs", &theirs, &their_goals),
         ("theirs, no filter", &raw, &their_goals),
         ("ours, live", &live, &our_goals),
+        ("ours, tracked", &tracked, &our_goals),
         ("ours, recorded", &recorded, &our_goals),
     ];
     for (name, motion, goals) in rows {

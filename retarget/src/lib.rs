@@ -38,6 +38,7 @@ mod preset;
 mod retargeter;
 mod smooth;
 mod solver;
+mod tracker;
 mod urdf;
 mod wrist;
 
@@ -65,6 +66,7 @@ pub use retargeter::{
 };
 pub use smooth::{SmoothOptions, Smoother, retarget_clip};
 pub use solver::{LinkPoint, Loss, Outcome, Pull, StepSolver, Term};
+pub use tracker::{Tracker, TrackerOptions};
 pub use urdf::{
     UrdfError, UrdfGeometry, UrdfJoint, UrdfJointKind, UrdfLink, UrdfMimic, UrdfOptions, UrdfShape,
     UrdfTree,

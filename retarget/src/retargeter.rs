@@ -296,12 +296,13 @@ impl Retargeter {
     }
 
     /// Goes to `position` instead of solving, as near as the limits, speed and distance of links
-    /// allow.
+    /// allow; `flags` go into the verdict.
     pub(crate) fn settle(
         &mut self,
         keypoints: &Keypoints,
         position: &[f64],
         dt_s: Option<f64>,
+        flags: u32,
     ) -> &Verdict {
         let dt_s = Feasible::step_time(&self.motion, dt_s);
         self.aim(keypoints, dt_s);
@@ -312,7 +313,9 @@ impl Retargeter {
             *answer = wanted.clamp(lower, upper);
         }
         self.last.iterations = 0;
-        self.finish(dt_s, 0)
+        // What is judged is the place, not the way from the last one.
+        self.solver.set_last(&self.last.position);
+        self.finish(dt_s, flags)
     }
 
     /// Turns keypoints into goals.

@@ -147,7 +147,7 @@ impl Smoother {
             given.clear();
             for t in self.done..end {
                 let waiting = &self.waiting[t];
-                let verdict = settled.settle(&waiting.keypoints, &self.steps[t].q, waiting.dt_s);
+                let verdict = settled.settle(&waiting.keypoints, &self.steps[t].q, waiting.dt_s, 0);
                 given.push(verdict.clone());
             }
             let was_cut = given.iter().any(|verdict| verdict.flags & COLLISION_CLIPPED != 0);

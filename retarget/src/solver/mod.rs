@@ -4,6 +4,7 @@
 //! one by one.
 
 mod band;
+mod dense;
 mod linkage;
 mod newton;
 mod objective;
@@ -19,7 +20,8 @@ pub(crate) use trajectory::{StretchStep, TrajectoryBuffers};
 
 use crate::collision::CollisionOptions;
 use crate::hand::Hand;
-use newton::{MOST_VARIABLES, Newton};
+use dense::MOST_VARIABLES;
+use newton::Newton;
 use objective::Objective;
 
 /// Terms that share variables, solved together.
@@ -116,6 +118,16 @@ impl StepSolver {
     pub(crate) fn stiffen(&mut self, stiffer: f64) {
         for block in &mut self.blocks {
             block.objective.stiffen(stiffer);
+        }
+    }
+
+    /// Sets the last answer that variables are pulled to, shape (dof,).
+    pub(crate) fn set_last(&mut self, last: &[f64]) {
+        self.last.copy_from_slice(last);
+        for block in &mut self.blocks {
+            for (local, &variable) in block.objective.linkage.variables.iter().enumerate() {
+                block.objective.last[local] = last[variable];
+            }
         }
     }
 

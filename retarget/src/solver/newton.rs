@@ -5,6 +5,7 @@
 //! the damping, so that every iterate is feasible and none is worse than the start
 //! (Bertsekas, SIAM J. Control Optim. 20(2), 1982; Nocedal & Wright, chapters 10 and 16).
 
+use super::dense::Dense;
 use super::objective::{Derivatives, Objective};
 
 /// Most iterations of one solve; stopping early costs accuracy only.
@@ -12,7 +13,7 @@ const MOST_ITERATIONS: u32 = 40;
 /// A free gradient entry below this is converged.
 const GRADIENT_TOLERANCE: f64 = 1e-8;
 /// A step that promises less than this is the last.
-const GAIN_TOLERANCE: f64 = 1e-11;
+const GAIN_TOLERANCE: f64 = 1e-10;
 /// First damping after a step that does not help, and the factors from there on.
 const FIRST_DAMPING: f64 = 1e-4;
 const DAMPING_UP: f64 = 6.0;
@@ -39,17 +40,12 @@ pub struct Outcome {
 #[derive(Debug, Clone)]
 pub(super) struct Newton {
     derivatives: Derivatives,
-    /// First column of each row of the Hessian that can be other than zero.
-    profile: Vec<usize>,
-    factor: Vec<f64>,
-    pivots: Vec<f64>,
-    column: Vec<f64>,
+    dense: Dense,
+    /// The free variables, ascending, and what the system's right side and then its solution is.
+    free: Vec<usize>,
     right: Vec<f64>,
     step: Vec<f64>,
     trial: Vec<f64>,
-    /// Free variables, ascending, and for each row of the factor its first column.
-    free: Vec<usize>,
-    first: Vec<usize>,
     is_free: Vec<bool>,
 }
 
@@ -61,15 +57,11 @@ impl Newton {
                 gradient: vec![0.0; n],
                 hessian: vec![0.0; n * n],
             },
-            profile: objective.profile(),
-            factor: vec![0.0; n * n],
-            pivots: vec![0.0; n],
-            column: vec![0.0; n],
+            dense: Dense::new(n),
+            free: Vec::with_capacity(n),
             right: vec![0.0; n],
             step: vec![0.0; n],
             trial: vec![0.0; n],
-            free: Vec::with_capacity(n),
-            first: Vec::with_capacity(n),
             is_free: vec![false; n],
         }
     }
@@ -143,25 +135,28 @@ impl Newton {
     fn find_step(&mut self, q: &[f64], bounds: &[(f64, f64)], damping: f64) -> Option<f64> {
         let n = q.len();
         self.step.fill(0.0);
+        let Derivatives { gradient, hessian } = &self.derivatives;
         loop {
-            if !self.factorise(n, damping) {
-                return None;
-            }
-            let gradient = &self.derivatives.gradient;
-            for (at, &i) in self.free.iter().enumerate() {
-                self.right[at] = -gradient[i];
+            self.free.clear();
+            for i in 0..n {
+                if self.is_free[i] {
+                    self.right[self.free.len()] = -gradient[i];
+                    self.free.push(i);
+                }
             }
             // What is already on a side moves the others' gradient.
             for k in 0..n {
                 if self.is_free[k] || self.step[k] == 0.0 {
                     continue;
                 }
-                for (at, &i) in self.free.iter().enumerate() {
-                    let entry = if i > k { i * n + k } else { k * n + i };
-                    self.right[at] -= self.derivatives.hessian[entry] * self.step[k];
+                for (right, &i) in self.right.iter_mut().zip(&self.free) {
+                    *right -= hessian[if i > k { i * n + k } else { k * n + i }] * self.step[k];
                 }
             }
-            self.substitute(n);
+            let system = (&hessian[..], n);
+            if self.dense.solve(system, &self.free, damping, &mut self.right, LEAST_PIVOT).is_some() {
+                return None;
+            }
             let mut is_inside = true;
             for (at, &i) in self.free.iter().enumerate() {
                 let (lower, upper) = bounds[i];
@@ -183,93 +178,13 @@ impl Newton {
                 }
             }
         }
-        let hessian = &self.derivatives.hessian;
         let mut promise = 0.0;
         for i in 0..n {
-            let mut bent = 0.5 * hessian[i * n + i] * self.step[i];
-            for k in self.profile[i]..i {
-                bent += hessian[i * n + k] * self.step[k];
-            }
-            promise -= self.step[i] * (self.derivatives.gradient[i] + bent);
+            let row = &hessian[i * n..i * n + i];
+            let bent: f64 = row.iter().zip(&self.step).map(|(entry, step)| entry * step).sum();
+            let own = 0.5 * hessian[i * n + i] * self.step[i];
+            promise -= self.step[i] * (gradient[i] + bent + own);
         }
         Some(promise)
     }
-
-    /// L D Lᵀ of the free part of H + μI, rows and columns in the order of `free`; false when it
-    /// is not positive definite. Right-looking, so that the inner loop runs along a row.
-    fn factorise(&mut self, n: usize, damping: f64) -> bool {
-        self.free.clear();
-        self.first.clear();
-        let mut before = [0_usize; MOST_VARIABLES + 1];
-        for i in 0..n {
-            before[i] = self.free.len();
-            if self.is_free[i] {
-                self.free.push(i);
-                self.first.push(before[self.profile[i]]);
-            }
-        }
-        let m = self.free.len();
-        for (row, &i) in self.free.iter().enumerate() {
-            let first = self.first[row];
-            for (column, &k) in (first..=row).zip(&self.free[first..=row]) {
-                self.factor[row * n + column] = self.derivatives.hessian[i * n + k];
-            }
-            self.factor[row * n + row] += damping;
-        }
-        for j in 0..m {
-            let pivot = self.factor[j * n + j];
-            if pivot < LEAST_PIVOT {
-                return false;
-            }
-            let inverse = 1.0 / pivot;
-            self.pivots[j] = inverse;
-            for i in j + 1..m {
-                self.column[i] = if self.first[i] <= j {
-                    self.factor[i * n + j]
-                } else {
-                    0.0
-                };
-            }
-            for i in j + 1..m {
-                let entry = self.column[i];
-                if entry == 0.0 {
-                    continue;
-                }
-                let scaled = entry * inverse;
-                self.factor[i * n + j] = scaled;
-                let row = &mut self.factor[i * n + j + 1..i * n + i + 1];
-                for (to, from) in row.iter_mut().zip(&self.column[j + 1..=i]) {
-                    *to -= scaled * from;
-                }
-            }
-        }
-        true
-    }
-
-    /// Solves L D Lᵀ x = right in place.
-    fn substitute(&mut self, n: usize) {
-        let m = self.free.len();
-        for i in 0..m {
-            let first = self.first[i];
-            let mut sum = self.right[i];
-            for (entry, x) in self.factor[i * n + first..i * n + i].iter().zip(&self.right[first..i]) {
-                sum -= entry * x;
-            }
-            self.right[i] = sum;
-        }
-        for i in 0..m {
-            self.right[i] *= self.pivots[i];
-        }
-        for i in (0..m).rev() {
-            let x = self.right[i];
-            let first = self.first[i];
-            let (before, _) = self.right.split_at_mut(i);
-            for (to, entry) in before[first..].iter_mut().zip(&self.factor[i * n + first..i * n + i]) {
-                *to -= entry * x;
-            }
-        }
-    }
 }
-
-/// Most variables of one problem.
-pub(crate) const MOST_VARIABLES: usize = 64;

@@ -208,29 +208,6 @@ impl Objective {
         self.linkage.dof()
     }
 
-    /// First variable of each row of the Hessian's lower triangle that can be other than zero.
-    pub(super) fn profile(&self) -> Vec<usize> {
-        if self.barrier.is_some() {
-            return vec![0; self.dof()];
-        }
-        let mut first: Vec<usize> = (0..self.dof()).collect();
-        let mut join = |variables: &[usize]| {
-            if let Some(&least) = variables.iter().min() {
-                for &variable in variables {
-                    first[variable] = first[variable].min(least);
-                }
-            }
-        };
-        for chain in &self.linkage.chains {
-            join(&chain.variables);
-        }
-        for coupling in &self.couplings {
-            let chains = &self.linkage.chains;
-            join(&[&chains[coupling.one].variables[..], &chains[coupling.other].variables].concat());
-        }
-        first
-    }
-
     /// F at `q` (local variables). The derivatives are then those at `q`.
     pub(super) fn value(&mut self, q: &[f64]) -> f64 {
         self.linkage.update(q);

@@ -5,7 +5,8 @@ use std::sync::Arc;
 
 use dexumi_retarget::{
     CollisionOptions, DexumiWeights, HELD, Hand, Keypoints, LONGEST_STEP_S, Limits, NO_ANSWER,
-    Preset, PresetError, RetargetOptions, Retargeter, SmoothOptions, Smoother, Verdict,
+    Preset, PresetError, RetargetOptions, Retargeter, SmoothOptions, Smoother, Tracker, TrackerOptions,
+    Verdict,
 };
 use nalgebra::Point3;
 use proptest::prelude::*;
@@ -90,7 +91,7 @@ fn any_hand() -> impl Strategy<Value = Arc<Hand>> {
 
 #[derive(Debug, Clone)]
 enum Input {
-    Hand([f64; 63]),
+    Hand(Box<[f64; 63]>),
     Bad(usize, f64),
     Frozen,
     Mirrored,
@@ -100,7 +101,7 @@ enum Input {
 fn any_input() -> impl Strategy<Value = (Input, Option<f64>)> {
     let number = prop_oneof![Just(f64::NAN), Just(f64::INFINITY), Just(1e30), Just(-1e30), Just(0.0), Just(1e-300)];
     let numbers = proptest::collection::vec(-0.04..0.04_f64, 63)
-        .prop_map(|numbers| Input::Hand(numbers.try_into().expect("63 numbers")));
+        .prop_map(|numbers| Input::Hand(Box::new(numbers.try_into().expect("63 numbers"))));
     let input = prop_oneof![
         6 => numbers,
         1 => (0..63_usize, number).prop_map(|(at, number)| Input::Bad(at, number)),
@@ -231,6 +232,14 @@ fn run(hand: &Arc<Hand>, steps: &[(Keypoints, Option<f64>)]) -> Result<(), TestC
                     verdict.position.iter().map(|q| q.to_bits()).collect()
                 };
                 prop_assert_eq!(bits(twin.step(points, *dt_s)), bits(&step));
+                before = Some(step);
+            }
+            let mut tracker =
+                Tracker::new(hand.clone(), &options, TrackerOptions::default()).unwrap();
+            let mut before: Option<Verdict> = None;
+            for (points, dt_s) in steps {
+                let step = tracker.step(points, *dt_s).clone();
+                check(hand, &options, before.as_ref(), &step, *dt_s)?;
                 before = Some(step);
             }
             let smooth = SmoothOptions { stretch: 6, ahead: 2, ..SmoothOptions::default() };

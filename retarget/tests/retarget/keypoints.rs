@@ -1,7 +1,7 @@
 use dexumi_retarget::{
     AT_SPEED, DEGENERATE, FingerScale, HELD, Hand, Keypoints, LONGEST_STEP_S, NON_FINITE, NpyArray,
-    Preset, RetargetOptions, Retargeter, SmoothOptions, WRONG_AXES, finger_scales,
-    keypoints_from_array, retarget_clip,
+    Preset, RetargetOptions, Retargeter, SmoothOptions, Tracker, TrackerOptions, WRONG_AXES,
+    finger_scales, keypoints_from_array, retarget_clip,
 };
 use nalgebra::Point3;
 use proptest::prelude::*;
@@ -225,4 +225,28 @@ fn a_held_step_in_a_recording_stays_where_it_was() {
         assert_eq!(held.position, steps[49].position);
     }
     assert!(!steps[53].is_held() && steps[53].position != steps[49].position);
+}
+
+#[test]
+fn a_tracked_hand_is_smoother_than_a_solved_one_and_arrives_without_overshoot() {
+    let hand = std::sync::Arc::new(Hand::by_name("xhand_right").unwrap());
+    let from = keypoints_of(&hand, &within_limits(&hand, &[0.3]), 1.0);
+    let to = keypoints_of(&hand, &within_limits(&hand, &[0.15]), 1.0);
+    let options = RetargetOptions::new(Preset::dexumi(same_size(&hand, 1.0)));
+    // The same course at two rates.
+    for (dt_s, steps) in [(1.0 / 30.0, 45), (1.0 / 120.0, 180)] {
+        let mut tracker = Tracker::new(hand.clone(), &options, TrackerOptions::default()).unwrap();
+        for _ in 0..40 {
+            tracker.step(&from, Some(0.1));
+        }
+        let start = tracker.step(&from, Some(dt_s)).position.clone();
+        let course: Vec<Vec<f64>> =
+            (0..steps).map(|_| tracker.step(&to, Some(dt_s)).position.clone()).collect();
+        let end = course.last().unwrap();
+        for i in 0..hand.dof() {
+            let (low, high) = (start[i].min(end[i]), start[i].max(end[i]));
+            // The pull of the solver to its own last answer lets the end drift a little.
+            assert!(course.iter().all(|q| q[i] > low - 0.02 && q[i] < high + 0.02), "joint {i}");
+        }
+    }
 }
