@@ -18,6 +18,7 @@
 //! - Input that is not finite never reaches an answer: the previous one is held, or none is given,
 //!   and a flag says so. Answers are always finite and inside the limits.
 
+mod capsule;
 mod episode;
 mod exo_map;
 mod hand;
@@ -29,6 +30,7 @@ mod npy;
 mod solver;
 mod wrist;
 
+pub use capsule::{Closest, NearestPair, PlacedCapsule, closest, nearest_pair};
 pub use episode::{
     Derivation, RetargetReport, derived_path, effector_topic, joints_topic, retarget_episode,
 };
