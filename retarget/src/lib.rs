@@ -6,6 +6,8 @@
 //! - [`KeypointSolver`]: 21 hand keypoints, by projected damped Gauss-Newton;
 //!
 //! and [`WristMap`] places it in the world; [`retarget_episode`] does both for a recording. [`Kinematics`] says where its parts are.
+//! An [`Arm`] is data too ([`ARMS`], `arms/*.toml`); [`ArmChecker`] tells whether it can carry the hand through a recording, and
+//! [`search_placements`] where to put it. Capsules give the distance of links, hands and arms ([`nearest_pair`]).
 //!
 //! # Conventions
 //!
@@ -18,6 +20,7 @@
 //! - Input that is not finite never reaches an answer: the previous one is held, or none is given,
 //!   and a flag says so. Answers are always finite and inside the limits.
 
+mod arm;
 mod capsule;
 mod episode;
 mod exo_map;
@@ -27,10 +30,18 @@ mod keypoint_targets;
 mod keypoints;
 mod kinematics;
 mod npy;
+mod parallel;
+mod se3;
 mod solver;
 mod wrist;
 
-pub use capsule::{Closest, NearestPair, PlacedCapsule, closest, nearest_pair};
+pub use arm::{
+    ARM_FLAGS, ARMS, Arm, ArmCapsule, ArmCheck, ArmCheckOptions, ArmChecker, ArmError, ArmJoint,
+    ArmKinematics, ArmMotion, ArmReport, ArmStep, COLLISION, DISCONTINUITY, FirstBad, FlagCount,
+    INPUT_HELD, LIMIT, MOST_ARM_JOINTS, Placement, PlacementGrid, PlacementReport, SINGULAR, Span,
+    TimedPose, UNREACHABLE, VELOCITY, arm_flag_names, search_placements,
+};
+pub use capsule::{Closest, NearestPair, PlacedCapsule, closest, hand_capsules, nearest_pair};
 pub use episode::{
     Derivation, RetargetReport, derived_path, effector_topic, joints_topic, retarget_episode,
 };
@@ -47,6 +58,8 @@ pub use keypoints::{
 };
 pub use kinematics::{HandPose, Kinematics};
 pub use npy::{NpyArray, NpyError};
+pub use se3::{se3_exp, se3_log, translation_and_rotation_vector};
 pub use wrist::{
-    POSE_NON_FINITE, POSE_UNNORMALISED, QUATERNION_TOLERANCE, WristMap, WristMode, WristStep,
+    CHUNK_WITHOUT_REFERENCE, CLUTCH_RELEASED, POSE_NON_FINITE, POSE_UNNORMALISED,
+    QUATERNION_TOLERANCE, WristMap, WristMode, WristStep,
 };

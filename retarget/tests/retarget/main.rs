@@ -1,22 +1,34 @@
 //! What the crate promises, from the outside. Tests over [`HANDS`] cover a newcomer unasked.
 
+mod arm;
+mod arm_check;
+mod capsules;
 mod exo_map;
 mod hand;
 mod keypoints;
 mod kinematics;
+mod placement;
+mod se3;
 mod urdf;
 mod wrist;
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use dexumi_retarget::{HANDS, Hand};
+use dexumi_retarget::{ARMS, Arm, HANDS, Hand};
 
 /// Every built-in hand.
 fn hands() -> Vec<Arc<Hand>> {
     HANDS
         .iter()
         .map(|(name, _)| Arc::new(Hand::by_name(name).unwrap()))
+        .collect()
+}
+
+/// Every built-in arm.
+fn arms() -> Vec<Arc<Arm>> {
+    ARMS.iter()
+        .map(|(name, _)| Arc::new(Arm::by_name(name).unwrap()))
         .collect()
 }
 
@@ -37,5 +49,13 @@ fn within_limits(hand: &Hand, parts: &[f64]) -> Vec<f64> {
     let ranges = hand.limits().iter().zip(parts.iter().cycle());
     ranges
         .map(|(&(lower, upper), part)| lower + part * (upper - lower))
+        .collect()
+}
+
+/// The point of the arm's box at `parts` (each 0 to 1, repeated as needed).
+fn within_arm_limits(arm: &Arm, parts: &[f64]) -> Vec<f64> {
+    let joints = arm.joints().iter().zip(parts.iter().cycle());
+    joints
+        .map(|(joint, part)| joint.lower + part * (joint.upper - joint.lower))
         .collect()
 }
