@@ -113,6 +113,8 @@ fn at_home_every_arm_points_down_in_front_of_its_base_and_touches_nothing() {
     }
 }
 
+const PRIMES: [f64; 7] = [2.0, 3.0, 5.0, 7.0, 11.0, 13.0, 17.0];
+
 /// A pair that always touches would make the collision flag worthless, one that never comes
 /// near is no mistake.
 #[test]
@@ -124,8 +126,8 @@ fn no_pair_of_capsules_touches_in_every_posture_and_some_posture_touches() {
         let trials = 2000;
         for trial in 0..trials {
             let parts: Vec<f64> = (0..arm.dof())
-                // Weyl sequences of irrational steps fill the box evenly.
-                .map(|joint| (f64::from(trial) * (2.0 + joint as f64).sqrt()).fract())
+                // Roots of primes: steps without a relation fill the box evenly (Weyl).
+                .map(|joint| (f64::from(trial) * PRIMES[joint].sqrt()).fract())
                 .collect();
             kinematics.update(&within_arm_limits(&arm, &parts));
             let placed = kinematics.capsules().to_vec();
@@ -198,7 +200,7 @@ fn a_sliding_joint_slides() {
     let mut kinematics = ArmKinematics::new(arm);
     let at = kinematics.update(&[0.25, 0.0]).translation.vector;
     assert!((at - Vector3::new(0.5, 0.25, 1.0)).norm() < 1e-12);
-    assert!((kinematics.self_distance().unwrap().2.distance - 0.8343981).abs() < 1e-6);
+    assert!((kinematics.self_distance().unwrap().2.distance - 0.8340771).abs() < 1e-6);
     let excepted = format!("may_touch = [[\"turn\", \"floor\"]]\n{RAIL}");
     assert_eq!(
         Arm::from_toml(&excepted, "test").unwrap().collision_pairs(),

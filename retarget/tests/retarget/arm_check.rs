@@ -181,9 +181,9 @@ fn a_straight_iiwa_is_singular() {
 }
 
 #[test]
-fn faster_than_a_joint_can_is_flagged_with_its_share() {
+fn faster_than_a_joint_can_is_flagged() {
     for arm in arms() {
-        for (share, expected) in [(0.9, 0), (1.1, VELOCITY)] {
+        for share in [0.9, 1.1] {
             let path = (0..40).map(|step| {
                 let mut q = arm.home().to_vec();
                 q[0] += step as f64 * share * arm.joints()[0].velocity * STEP_NS as f64 * 1e-9;
@@ -191,14 +191,23 @@ fn faster_than_a_joint_can_is_flagged_with_its_share() {
             });
             let check = checker(&arm).check(&poses_along(&arm, path));
             assert_eq!(check.steps[0].flags, 0);
-            for step in &check.steps[1..] {
-                assert_eq!(step.flags, expected, "{} {share} {step:?}", arm.name());
-                assert!(
-                    (step.speed - share).abs() < 0.02,
-                    "{} {share} {}",
-                    arm.name(),
-                    step.speed
-                );
+            for steps in check.steps.windows(2) {
+                let moves = steps[1]
+                    .q
+                    .iter()
+                    .zip(&steps[0].q)
+                    .map(|(q, last)| (q - last).abs());
+                let speeds = moves
+                    .zip(arm.joints())
+                    .map(|(by, joint)| by * 50.0 / joint.velocity);
+                let fastest = speeds.fold(0.0, f64::max);
+                assert!((steps[1].speed - fastest).abs() < 1e-9);
+                let expected = if fastest > 1.0 { VELOCITY } else { 0 };
+                assert_eq!(steps[1].flags, expected, "{} {share} {steps:?}", arm.name());
+                // Without a joint to spare the others cannot help the first one.
+                if arm.dof() == 6 {
+                    assert!((fastest - share).abs() < 0.01, "{share} {fastest}");
+                }
             }
         }
     }
@@ -291,14 +300,15 @@ fn links_that_touch_are_flagged_and_so_is_what_hangs_on_the_flange() {
     let check = checker(&arm).check(&poses_along(&arm, [arm.home().to_vec()]));
     let free = check.steps[0].self_distance_m.unwrap();
     assert!(free > 0.0 && check.steps[0].flags == 0);
-    // A rod of 1 m back along the arm, which meets it from the home posture.
-    let rod = PlacedCapsule {
-        from: Point3::new(0.0, 0.0, 0.05),
-        to: Point3::new(0.0, 0.0, -1.0),
+    // A rod from the flange back to where the upper arm stands.
+    let back = kinematics.update(arm.home()).rotation.inverse() * -Vector3::x();
+    let rod = |from: f64, to: f64| PlacedCapsule {
+        from: Point3::from(back * from),
+        to: Point3::from(back * to),
         radius: 0.02,
     };
     let options = ArmCheckOptions {
-        effector_capsules: vec![rod],
+        effector_capsules: vec![rod(0.1, 0.6)],
         ..Default::default()
     };
     let with_rod = ArmChecker::new(arm.clone(), options).unwrap();
@@ -308,9 +318,9 @@ fn links_that_touch_are_flagged_and_so_is_what_hangs_on_the_flange() {
         .steps[0];
     assert_eq!(step.flags, COLLISION);
     assert!(step.self_distance_m.unwrap() < 0.0);
-    // The same rod mounted far below the flange is harmless.
+    // The same rod mounted 1.1 m out from the flange is harmless.
     let options = ArmCheckOptions {
-        effector_capsules: vec![rod],
+        effector_capsules: vec![rod(0.1, 0.6)],
         flange_from_effector: Isometry3::translation(0.0, 0.0, 1.1),
         ..Default::default()
     };
@@ -325,17 +335,16 @@ fn links_that_touch_are_flagged_and_so_is_what_hangs_on_the_flange() {
 
 #[test]
 fn a_posture_that_lasts_is_preferred_to_one_that_ends_at_a_limit() {
-    // The last joint turns by more than a turn: begun at 1 rad it would meet its limit, begun a
-    // full turn earlier it does not.
+    // The last joint turns by 11 of its 12.6 rad: it meets its limit unless it begins near the
+    // other one, farther from home than any start of the search.
     let arm = Arc::new(Arm::by_name("ur5e").unwrap());
     let path = (0..400).map(|step| {
         let mut q = arm.home().to_vec();
-        q[5] = 1.0 + step as f64 * 0.02;
+        q[5] = 1.0 + step as f64 * 0.0275;
         q
     });
     let check = checker(&arm).check(&poses_along(&arm, path));
     assert_eq!(check.report.first_bad, None, "{:?}", check.report);
-    assert!((check.steps[0].q[5] - 1.0 + std::f64::consts::TAU).abs() < 1e-3);
 }
 
 #[test]
