@@ -165,9 +165,14 @@ pub fn retarget_episode(
         poses_rejected: 0,
     };
     let names: Vec<_> = hand.variable_names().collect();
+    let motor_units: Vec<_> = hand
+        .motors()
+        .iter()
+        .map(|motor| motor.unit.name())
+        .collect();
     let metadata = [
         ("names", names.join(",")),
-        ("motor_units", vec!["rad"; names.len()].join(",")),
+        ("motor_units", motor_units.join(",")),
         ("hand", hand.name().to_owned()),
     ];
     let channel = writer.channel::<Retargeted>(&joints_topic(side), &metadata)?;

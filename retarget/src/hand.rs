@@ -2,10 +2,11 @@
 
 use std::path::Path;
 
-use nalgebra::{Isometry3, Point3, Unit, Vector3};
+use nalgebra::{Isometry3, Point3, Translation3, Unit, UnitQuaternion, Vector3};
 use serde::Deserialize;
 
-use crate::hand_file;
+use crate::hand_file::{self, HandError};
+use crate::motor::Motor;
 
 /// The hands that come with the crate: name and TOML text.
 ///
@@ -13,50 +14,15 @@ use crate::hand_file;
 pub const HANDS: &[(&str, &str)] = &[
     ("xhand_right", include_str!("../hands/xhand_right.toml")),
     ("xhand_left", include_str!("../hands/xhand_left.toml")),
+    ("inspire_right", include_str!("../hands/inspire_right.toml")),
+    ("inspire_left", include_str!("../hands/inspire_left.toml")),
+    ("allegro_right", include_str!("../hands/allegro_right.toml")),
+    ("allegro_left", include_str!("../hands/allegro_left.toml")),
+    ("leap_right", include_str!("../hands/leap_right.toml")),
+    ("leap_left", include_str!("../hands/leap_left.toml")),
+    ("sharpa_right", include_str!("../hands/sharpa_right.toml")),
+    ("sharpa_left", include_str!("../hands/sharpa_left.toml")),
 ];
-
-/// Why a hand could not be loaded.
-#[derive(Debug, thiserror::Error)]
-pub enum HandError {
-    /// No hand of that name is built in.
-    #[error(
-        "unknown hand: expected one of {known}, got \"{name}\"; give one of these or the path of a hand file"
-    )]
-    Unknown {
-        /// The name asked for.
-        name: String,
-        /// The names there are, comma-separated.
-        known: String,
-    },
-    /// The file could not be read.
-    #[error("cannot read the hand file; check that it exists and is readable: {path}")]
-    Read {
-        /// The file.
-        path: String,
-        /// What the system said.
-        source: std::io::Error,
-    },
-    /// The text is not TOML, or has a missing, misspelt or ill-typed key; the source gives the line.
-    #[error("the hand file is not a valid hand description; correct the line given: {path}")]
-    Parse {
-        /// The file, or the name of a built-in hand.
-        path: String,
-        /// Line, column and the keys expected.
-        source: Box<toml::de::Error>,
-    },
-    /// The text is well formed, but what it says cannot be a hand.
-    #[error("{what}: expected {expected}, got {got}; correct it in the hand file: {path}")]
-    Invalid {
-        /// The joint, tip or capsule, and its key.
-        what: String,
-        /// What would be right.
-        expected: String,
-        /// What stands there.
-        got: String,
-        /// The file, or the name of a built-in hand.
-        path: String,
-    },
-}
 
 /// Left or right.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
@@ -103,33 +69,88 @@ impl Finger {
         Finger::Ring,
         Finger::Little,
     ];
+
+    /// In lower case, as in hand files.
+    pub fn name(self) -> &'static str {
+        match self {
+            Finger::Thumb => "thumb",
+            Finger::Index => "index",
+            Finger::Middle => "middle",
+            Finger::Ring => "ring",
+            Finger::Little => "little",
+        }
+    }
 }
 
-/// A revolute joint and the link that it moves.
+/// How a joint moves.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum JointKind {
+    /// About its axis; positions in rad, speeds in rad/s.
+    #[default]
+    Revolute,
+    /// Along its axis; positions in m, speeds in m/s.
+    Prismatic,
+}
+
+/// A joint and the link that it moves. Positions and limits are in rad, or in m for a
+/// [`JointKind::Prismatic`] one.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Joint {
     /// The vendor's name.
     pub name: String,
+    /// The vendor's name of the link that it moves.
+    pub link: String,
+    /// How it moves.
+    pub kind: JointKind,
     /// Index of the joint whose link carries this one; `None` for the root. Always smaller than
     /// the joint's own index.
     pub parent: Option<usize>,
     /// Joint axes at position zero, in the parent's axes (m).
     pub parent_from_joint: Isometry3<f64>,
-    /// Axis of rotation, in joint axes.
+    /// Axis of rotation or direction of motion, in joint axes.
     pub axis: Unit<Vector3<f64>>,
     /// Index into q of the variable that moves this joint. A joint that mimics another shares
     /// that joint's variable.
     pub variable: usize,
-    /// Position (rad) = factor · q\[variable\] + offset; 1 unless the joint mimics another.
+    /// Position = factor · q\[variable\] + offset; 1 unless the joint mimics another.
     pub factor: f64,
-    /// See `factor` (rad); 0 unless the joint mimics another.
+    /// See `factor` (rad or m); 0 unless the joint mimics another.
     pub offset: f64,
-    /// The joint's own lower limit (rad).
+    /// The joint's own lower limit (rad or m).
     pub lower: f64,
-    /// The joint's own upper limit (rad).
+    /// The joint's own upper limit (rad or m).
     pub upper: f64,
-    /// The joint's own speed limit (rad/s).
+    /// The joint's own speed limit (rad/s or m/s).
     pub velocity: f64,
+}
+
+impl Joint {
+    /// Axes of the link in the parent's axes when the joint stands at `position` (rad or m).
+    pub fn parent_from_link(&self, position: f64) -> Isometry3<f64> {
+        let joint_from_link = match self.kind {
+            JointKind::Revolute => Isometry3::from_parts(
+                Translation3::identity(),
+                UnitQuaternion::from_axis_angle(&self.axis, position),
+            ),
+            JointKind::Prismatic => Isometry3::from_parts(
+                Translation3::from(self.axis.into_inner() * position),
+                UnitQuaternion::identity(),
+            ),
+        };
+        self.parent_from_joint * joint_from_link
+    }
+}
+
+/// A named place on a link, with axes: a vendor's link, or a point that a configuration names.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Frame {
+    /// The vendor's name, used once among the frames of a hand.
+    pub name: String,
+    /// Index of the joint that moves it; `None` for what is fixed to the root.
+    pub joint: Option<usize>,
+    /// Its axes in that joint's link axes, or in root axes (m).
+    pub link_from_frame: Isometry3<f64>,
 }
 
 /// A fingertip point.
@@ -139,37 +160,13 @@ pub struct Tip {
     pub finger: Finger,
     /// Index of the joint on whose link it sits.
     pub joint: usize,
-    /// The point in that joint's axes (m).
+    /// The point in that joint's axes: the origin of the vendor's tip link (m).
     pub point_in_joint: Point3<f64>,
+    /// From that point to the middle of the pad, in the joint's axes (m); zero where not known.
+    pub pad: Vector3<f64>,
     /// Index of the joint whose origin answers to the human interphalangeal joint of the thumb or
     /// the proximal one of a finger, if this hand has such a joint.
     pub middle_joint: Option<usize>,
-}
-
-/// Unit of a motor command.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum MotorUnit {
-    /// Radians.
-    Rad,
-}
-
-/// How a joint position becomes a motor command: command = sign · position + offset.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub struct Motor {
-    /// Unit of the command and of `offset`.
-    pub unit: MotorUnit,
-    /// +1 or −1.
-    pub sign: f64,
-    /// Command at joint position zero.
-    pub offset: f64,
-}
-
-impl Motor {
-    /// Motor command [`Motor::unit`] for a joint position (rad).
-    pub fn command(&self, position_rad: f64) -> f64 {
-        self.sign * position_rad + self.offset
-    }
 }
 
 /// A capsule (segment with a radius) fixed to a link, for drawing and collision.
@@ -189,8 +186,8 @@ pub struct Capsule {
 
 /// A robot hand, checked on load and unchangeable afterwards.
 ///
-/// A configuration `q` of a hand has one entry per *variable* (rad), in motor order: the joints
-/// that do not mimic another one, as they stand in the file.
+/// A configuration `q` of a hand has one entry per *variable* (rad, or m for a prismatic joint), in
+/// motor order: the joints that do not mimic another one, as the file orders them.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Hand {
     pub(crate) name: String,
@@ -198,14 +195,53 @@ pub struct Hand {
     pub(crate) root: String,
     pub(crate) joints: Vec<Joint>,
     pub(crate) tips: Vec<Tip>,
+    pub(crate) frames: Vec<Frame>,
     pub(crate) capsules: Vec<Capsule>,
     pub(crate) variables: Vec<usize>,
     pub(crate) limits: Vec<(f64, f64)>,
     pub(crate) velocities: Vec<f64>,
     pub(crate) motors: Vec<Motor>,
+    pub(crate) notes: Vec<String>,
 }
 
 impl Hand {
+    /// A hand of nothing but its root.
+    pub(crate) fn empty(name: String, side: Side, root: String) -> Self {
+        Self {
+            frames: vec![Frame {
+                name: root.clone(),
+                joint: None,
+                link_from_frame: Isometry3::identity(),
+            }],
+            name,
+            side,
+            root,
+            joints: Vec::new(),
+            tips: Vec::new(),
+            capsules: Vec::new(),
+            variables: Vec::new(),
+            limits: Vec::new(),
+            velocities: Vec::new(),
+            motors: Vec::new(),
+            notes: Vec::new(),
+        }
+    }
+
+    /// Reorders the entries of q: entry i becomes what was entry `old_of_new[i]`, a permutation.
+    pub(crate) fn order_variables(&mut self, old_of_new: &[usize]) {
+        let mut new_of_old = vec![0; old_of_new.len()];
+        for (new, &old) in old_of_new.iter().enumerate() {
+            new_of_old[old] = new;
+        }
+        for joint in &mut self.joints {
+            joint.variable = new_of_old[joint.variable];
+        }
+        self.variables = old_of_new.iter().map(|&old| self.variables[old]).collect();
+        self.limits = old_of_new.iter().map(|&old| self.limits[old]).collect();
+        self.velocities = old_of_new.iter().map(|&old| self.velocities[old]).collect();
+        self.motors = old_of_new.iter().map(|&old| self.motors[old]).collect();
+    }
+
     /// A hand of [`HANDS`].
     ///
     /// # Errors
@@ -270,6 +306,28 @@ impl Hand {
         &self.tips
     }
 
+    /// Every named place, the root and the links of all joints included.
+    pub fn frames(&self) -> &[Frame] {
+        &self.frames
+    }
+
+    /// The place of that name: the root, a joint's link, a tip's link, or another of the file's.
+    pub fn frame(&self, name: &str) -> Option<&Frame> {
+        self.frames.iter().find(|frame| frame.name == name)
+    }
+
+    /// The wrist: where the human one is laid when keypoints are followed.
+    pub fn wrist(&self) -> &Frame {
+        self.frame("wrist")
+            .or_else(|| self.frame("palm"))
+            .unwrap_or(&self.frames[0])
+    }
+
+    /// What was assumed or passed over on loading, in sentences; empty when nothing was.
+    pub fn notes(&self) -> &[String] {
+        &self.notes
+    }
+
     /// The capsules, in file order.
     pub fn capsules(&self) -> &[Capsule] {
         &self.capsules
@@ -280,6 +338,11 @@ impl Hand {
         self.variables.len()
     }
 
+    /// The joint behind each entry of `q`.
+    pub fn variables(&self) -> &[usize] {
+        &self.variables
+    }
+
     /// Names of the joints behind the entries of `q`.
     pub fn variable_names(&self) -> impl ExactSizeIterator<Item = &str> {
         self.variables
@@ -287,13 +350,13 @@ impl Hand {
             .map(|&joint| self.joints[joint].name.as_str())
     }
 
-    /// Lower and upper limit of each entry of `q` (rad), narrowed so that the joints that mimic it
+    /// Lower and upper limit of each entry of `q` (rad or m), narrowed so that the joints that mimic it
     /// stay within their own limits too.
     pub fn limits(&self) -> &[(f64, f64)] {
         &self.limits
     }
 
-    /// Speed limit of each entry of `q` (rad/s), lowered likewise.
+    /// Speed limit of each entry of `q` (rad/s or m/s), lowered likewise.
     pub fn velocities(&self) -> &[f64] {
         &self.velocities
     }
@@ -303,7 +366,7 @@ impl Hand {
         &self.motors
     }
 
-    /// Open hand: zero, or the limit nearest to it, shape (dof,) (rad).
+    /// Open hand: zero, or the limit nearest to it, shape (dof,) (rad or m).
     pub fn rest(&self) -> Vec<f64> {
         self.limits
             .iter()

@@ -2,9 +2,9 @@
 
 use std::sync::Arc;
 
-use nalgebra::{Isometry3, Point3, Translation3, UnitQuaternion, Vector3};
+use nalgebra::{Isometry3, Point3, Vector3};
 
-use crate::hand::Hand;
+use crate::hand::{Frame, Hand, JointKind};
 
 /// Where the parts of a hand are, in root axes: the answer of [`Hand::forward`].
 #[derive(Debug, Clone, PartialEq)]
@@ -16,7 +16,7 @@ pub struct HandPose {
 }
 
 impl Hand {
-    /// Forward kinematics at `q`, shape (dof,) (rad). For many calls use [`Kinematics`].
+    /// Forward kinematics at `q`, shape (dof,) (rad or m). For many calls use [`Kinematics`].
     ///
     /// # Panics
     /// When the length of `q` is not [`Hand::dof`].
@@ -40,11 +40,7 @@ fn place(hand: &Hand, q: &[f64], pose: &mut HandPose) {
     );
     for (index, joint) in hand.joints().iter().enumerate() {
         let position = joint.factor * q[joint.variable] + joint.offset;
-        let zero_from_joint = Isometry3::from_parts(
-            Translation3::identity(),
-            UnitQuaternion::from_axis_angle(&joint.axis, position),
-        );
-        let parent_from_joint = joint.parent_from_joint * zero_from_joint;
+        let parent_from_joint = joint.parent_from_link(position);
         // Parents come first (checked on load), so theirs is already of this configuration.
         pose.root_from_joint[index] = match joint.parent {
             Some(parent) => pose.root_from_joint[parent] * parent_from_joint,
@@ -76,7 +72,7 @@ impl Kinematics {
         &self.hand
     }
 
-    /// Moves the hand to `q`, shape (dof,) (rad).
+    /// Moves the hand to `q`, shape (dof,) (rad or m).
     ///
     /// # Panics
     /// When the length of `q` is not [`Hand::dof`].
@@ -95,12 +91,19 @@ impl Kinematics {
         joint.map_or(*point, |joint| self.pose.root_from_joint[joint] * point)
     }
 
+    /// Axes of a named place (of [`Hand::frames`]) in root axes (m).
+    pub fn root_from_frame(&self, frame: &Frame) -> Isometry3<f64> {
+        let link = frame.joint.map(|joint| self.pose.root_from_joint[joint]);
+        link.unwrap_or_default() * frame.link_from_frame
+    }
+
     /// Geometric position Jacobian of a point fixed to the link of `joint` and now at
-    /// `point_in_root` (m): column v is its velocity in root axes per rad/s of variable v (m/rad).
+    /// `point_in_root` (m): column v is its velocity in root axes per unit of speed of variable v
+    /// (m/rad, or m/m).
     ///
-    /// Column of a revolute joint: a × (p − o), with its axis a and origin o in root axes, times
-    /// the joint's factor; the columns of coupled joints add up in the variable that they share
-    /// (Siciliano et al., Robotics, section 3.1).
+    /// Column of a revolute joint: a × (p − o), with its axis a and origin o in root axes, of a
+    /// prismatic one: a, times the joint's factor; the columns of coupled joints add up in the
+    /// variable that they share (Siciliano et al., Robotics, section 3.1).
     ///
     /// # Panics
     /// When the length of `columns` is not [`Hand::dof`].
@@ -117,8 +120,13 @@ impl Kinematics {
             let joint = &self.hand.joints()[index];
             let root_from_joint = &self.pose.root_from_joint[index];
             let axis = root_from_joint.rotation * joint.axis.into_inner();
-            let arm = point_in_root.coords - root_from_joint.translation.vector;
-            columns[joint.variable] += joint.factor * axis.cross(&arm);
+            let column = match joint.kind {
+                JointKind::Revolute => {
+                    axis.cross(&(point_in_root.coords - root_from_joint.translation.vector))
+                }
+                JointKind::Prismatic => axis,
+            };
+            columns[joint.variable] += joint.factor * column;
             next = joint.parent;
         }
     }

@@ -1,6 +1,7 @@
 //! Hand models, kinematics and retargeting.
 //!
-//! A [`Hand`] is data ([`HANDS`], `hands/*.toml`). What moves it is one of
+//! A [`Hand`] is data: a hand file ([`HANDS`], `hands/*.toml`, `docs/hand-file.md`) or a URDF
+//! ([`Hand::from_urdf`]; [`UrdfTree`] for what is no hand). What moves it is one of
 //!
 //! - [`JointMap`]: exoskeleton joint angles, joint for joint, within limits and speed;
 //! - [`KeypointSolver`]: 21 hand keypoints, by projected damped Gauss-Newton;
@@ -11,7 +12,8 @@
 //!
 //! # Conventions
 //!
-//! - Units: m, rad, s, rad/s; f64 throughout.
+//! - Units: m, rad, s, rad/s; f64 throughout. Where a joint is prismatic, its position, limits and
+//!   speed are in m and m/s instead.
 //! - `a_from_b` maps points in b to a. All frames are right-handed. Quaternions in slices are
 //!   x, y, z, w.
 //! - Hand frame (root axes of every [`Hand`], axes of the keypoints): x out of the palm, z from
@@ -22,26 +24,33 @@
 
 mod arm;
 mod capsule;
+mod capsules;
+mod coupling;
 mod episode;
 mod exo_map;
+mod floating_root;
 mod hand;
 mod hand_file;
 mod keypoint_targets;
 mod keypoints;
 mod kinematics;
+mod motor;
 mod npy;
 mod parallel;
 mod se3;
 mod solver;
+mod urdf;
 mod wrist;
 
 pub use arm::{
     ARM_FLAGS, ARMS, Arm, ArmCapsule, ArmCheck, ArmCheckOptions, ArmChecker, ArmError, ArmJoint,
-    ArmKinematics, ArmMotion, ArmReport, ArmStep, COLLISION, DISCONTINUITY, FirstBad, FlagCount,
-    INPUT_HELD, LIMIT, MOST_ARM_JOINTS, Placement, PlacementGrid, PlacementReport, SINGULAR, Span,
-    TimedPose, UNREACHABLE, VELOCITY, arm_flag_names, search_placements,
+    ArmKinematics, ArmMotion, ArmReport, ArmStep, ArmUrdfOptions, COLLISION, DISCONTINUITY,
+    FirstBad, FlagCount, INPUT_HELD, LIMIT, MOST_ARM_JOINTS, Placement, PlacementGrid,
+    PlacementReport, SINGULAR, Span, TimedPose, UNREACHABLE, VELOCITY, arm_flag_names,
+    search_placements,
 };
 pub use capsule::{Closest, NearestPair, PlacedCapsule, closest, hand_capsules, nearest_pair};
+pub use capsules::CapsuleGap;
 pub use episode::{
     Derivation, RetargetReport, derived_path, effector_topic, joints_topic, retarget_episode,
 };
@@ -49,7 +58,8 @@ pub use exo_map::{
     CLIPPED_LIMIT, CLIPPED_VELOCITY, JointMap, LONGEST_STEP_S, MapCounts, NO_ANSWER_YET,
     NON_FINITE_HELD, Step,
 };
-pub use hand::{Capsule, Finger, HANDS, Hand, HandError, Joint, Motor, MotorUnit, Side, Tip};
+pub use hand::{Capsule, Finger, Frame, HANDS, Hand, Joint, JointKind, Side, Tip};
+pub use hand_file::HandError;
 pub use keypoint_targets::{
     FingerScale, KeypointError, Keypoints, finger_scales, keypoints_from_array,
 };
@@ -57,8 +67,13 @@ pub use keypoints::{
     KEYPOINTS_DEGENERATE, KEYPOINTS_NON_FINITE, KEYPOINTS_WRONG_AXES, KeypointSolver, KeypointStep,
 };
 pub use kinematics::{HandPose, Kinematics};
+pub use motor::{Motor, MotorUnit};
 pub use npy::{NpyArray, NpyError};
 pub use se3::{se3_exp, se3_log, translation_and_rotation_vector};
+pub use urdf::{
+    UrdfError, UrdfGeometry, UrdfJoint, UrdfJointKind, UrdfLink, UrdfMimic, UrdfOptions, UrdfShape,
+    UrdfTree,
+};
 pub use wrist::{
     CHUNK_WITHOUT_REFERENCE, CLUTCH_RELEASED, POSE_NON_FINITE, POSE_UNNORMALISED,
     QUATERNION_TOLERANCE, WristMap, WristMode, WristStep,

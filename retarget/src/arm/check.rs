@@ -7,7 +7,7 @@ use dexumi_episode::SessionTime;
 use nalgebra::Isometry3;
 
 use crate::arm::report::ArmReport;
-use crate::arm::solve::{Miss, PoseSolver, Tolerance, farthest};
+use crate::arm::solve::{MOST_TURN, Miss, PoseSolver, Tolerance, farthest};
 use crate::arm::track::{TrackStep, Tracking, track};
 use crate::arm::{Arm, ArmCapsule, ArmError, collision_pairs};
 use crate::capsule::PlacedCapsule;
@@ -98,19 +98,24 @@ impl Default for ArmCheckOptions {
 
 impl ArmCheckOptions {
     fn validate(&self) -> Result<(), ArmError> {
-        let least = [
-            ("position_tolerance_m", self.position_tolerance_m, 1e-6),
-            ("rotation_tolerance_rad", self.rotation_tolerance_rad, 1e-6),
-            ("jump", self.jump, 1e-3),
-            ("limit_margin", self.limit_margin, 0.0),
-            ("least_singular_value", self.least_singular_value, 0.0),
-            ("collision_margin_m", self.collision_margin_m, 0.0),
+        let ranges = [
+            ("position_tolerance_m", self.position_tolerance_m, 1e-6, 0.1),
+            (
+                "rotation_tolerance_rad",
+                self.rotation_tolerance_rad,
+                1e-6,
+                MOST_TURN,
+            ),
+            ("jump", self.jump, 1e-3, 10.0),
+            ("limit_margin", self.limit_margin, 0.0, 10.0),
+            ("least_singular_value", self.least_singular_value, 0.0, 10.0),
+            ("collision_margin_m", self.collision_margin_m, 0.0, 10.0),
         ];
-        for (option, value, least) in least {
-            if !(value >= least && value.is_finite()) {
+        for (option, value, least, most) in ranges {
+            if !(least..=most).contains(&value) {
                 return Err(ArmError::Option {
                     option: option.to_owned(),
-                    expected: format!("a number from {least} up"),
+                    expected: format!("{least} to {most}"),
                     got: value.to_string(),
                 });
             }

@@ -171,6 +171,7 @@ pub(crate) fn parse(text: &str, path: &str) -> Result<Arm, ArmError> {
         home,
         capsules,
         pairs,
+        notes: Vec::new(),
     };
     checked(arm, &place)
 }

@@ -7,12 +7,14 @@ mod placement;
 mod report;
 mod solve;
 mod track;
+mod urdf;
 
 use std::path::Path;
 
 use nalgebra::{Isometry3, Unit, Vector3};
 
 use crate::capsule::PlacedCapsule;
+use crate::urdf::UrdfError;
 
 pub use chain::ArmKinematics;
 pub use check::{
@@ -21,6 +23,7 @@ pub use check::{
 };
 pub use placement::{Placement, PlacementGrid, PlacementReport, Span, search_placements};
 pub use report::{ArmReport, FirstBad, FlagCount};
+pub use urdf::ArmUrdfOptions;
 
 /// The arms that come with the crate: name and TOML text.
 ///
@@ -74,6 +77,14 @@ pub enum ArmError {
         got: String,
         /// The file, or the name of a built-in arm.
         path: String,
+    },
+    /// A URDF could not be read, or has not the link asked for; the source says which and where.
+    #[error("cannot take an arm from the URDF: {path}")]
+    Urdf {
+        /// The file.
+        path: String,
+        /// What is wrong with it.
+        source: Box<UrdfError>,
     },
     /// An option of a check or a search makes no sense.
     #[error("option {option}: expected {expected}, got {got}; correct it")]
@@ -147,6 +158,7 @@ pub struct Arm {
     pub(crate) home: Vec<f64>,
     pub(crate) capsules: Vec<ArmCapsule>,
     pub(crate) pairs: Vec<(usize, usize)>,
+    pub(crate) notes: Vec<String>,
 }
 
 impl Arm {
@@ -168,11 +180,18 @@ impl Arm {
         }
     }
 
-    /// An arm from a TOML file.
+    /// An arm from a file: a URDF by its ending `.urdf` ([`Arm::from_urdf`] with no options), else
+    /// TOML.
     ///
     /// # Errors
     /// [`ArmError`] when the file cannot be read, parsed, or is no arm.
     pub fn from_path(path: &Path) -> Result<Self, ArmError> {
+        if path
+            .extension()
+            .is_some_and(|ending| ending.eq_ignore_ascii_case("urdf"))
+        {
+            return Self::from_urdf(path, &ArmUrdfOptions::default());
+        }
         let shown = path.display().to_string();
         let text = std::fs::read_to_string(path).map_err(|source| ArmError::Read {
             path: shown.clone(),
@@ -231,6 +250,11 @@ impl Arm {
     /// neighbouring links, and those that the file excepts.
     pub fn collision_pairs(&self) -> &[(usize, usize)] {
         &self.pairs
+    }
+
+    /// What was assumed or left out on the way from a URDF, in sentences; empty for an arm file.
+    pub fn notes(&self) -> &[String] {
+        &self.notes
     }
 
     /// Upper bound of the distance from the first joint's origin to the flange (m): the straight

@@ -3,7 +3,7 @@
 use std::f64::consts::{PI, TAU};
 use std::sync::Arc;
 
-use nalgebra::{Isometry3, Vector3, Vector6};
+use nalgebra::{Isometry3, Point3, Vector3, Vector6};
 
 use crate::arm::chain::{ArmKinematics, least_singular_value};
 use crate::arm::{Arm, ArmJoint, ArmMotion};
@@ -19,6 +19,9 @@ const POSTURE_WEIGHT: f64 = 1e-4;
 /// Pull to where the second pass starts (m²/rad²): it makes the shortest way to the pose the
 /// best, and costs nothing there.
 const STAY_WEIGHT: f64 = 1e-7;
+
+/// Largest tolerance of angle (rad): 3 degrees are no answer any more.
+pub(crate) const MOST_TURN: f64 = 0.05;
 
 /// How far an answer is from the pose asked for.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -66,6 +69,7 @@ pub(crate) struct PoseSolver {
     tolerance: Tolerance,
     limits: Vec<(f64, f64)>,
     seeds: Vec<Vec<f64>>,
+    reach: Reach,
     columns: Vec<Vector6<f64>>,
     trial: Vec<f64>,
     centre: Vec<f64>,
@@ -77,6 +81,7 @@ impl PoseSolver {
         let limits: Vec<_> = arm.joints.iter().map(|j| (j.lower, j.upper)).collect();
         Self {
             seeds: seeds(&arm),
+            reach: Reach::new(&arm),
             kinematics: ArmKinematics::new(arm),
             solver: BoxSolver::new(n),
             tolerance,
@@ -124,7 +129,10 @@ impl PoseSolver {
         if is_reached && farthest(previous, q) <= self.tolerance.jump {
             return best;
         }
-        if self.is_out_of_reach(base_from_flange) {
+        if self
+            .reach
+            .excludes(base_from_flange, self.tolerance.position_m)
+        {
             return best;
         }
         let mut trial = std::mem::take(&mut self.trial);
@@ -172,7 +180,15 @@ impl PoseSolver {
         q: &mut [f64],
     ) -> (Miss, bool) {
         q.copy_from_slice(&self.seeds[seed]);
-        let miss = self.refine(base_from_flange, q);
+        let mut centre = std::mem::take(&mut self.centre);
+        centre.copy_from_slice(q);
+        self.minimise(base_from_flange, &centre, STAY_WEIGHT, q);
+        self.centre = centre;
+        let mut miss = self.miss(base_from_flange, q);
+        // A posture is worth looking for only where the pose is reached.
+        if q.len() > 6 && self.tolerance.holds(&miss) {
+            miss = self.refine(base_from_flange, q);
+        }
         self.unwind(previous, q);
         (miss, self.tolerance.holds(&miss))
     }
@@ -188,14 +204,6 @@ impl PoseSolver {
                 }
             }
         }
-    }
-
-    /// Even the straight arm is too short: no start will reach the pose.
-    fn is_out_of_reach(&self, base_from_flange: &Isometry3<f64>) -> bool {
-        let arm = self.kinematics.arm();
-        let first = arm.joints[0].parent_from_joint.translation.vector;
-        let distance = (base_from_flange.translation.vector - first).norm();
-        distance > arm.reach() + self.tolerance.position_m
     }
 
     /// Moves `q` to the pose, from where it is.
@@ -266,6 +274,59 @@ impl PoseSolver {
         self.kinematics.update(q);
         self.kinematics.jacobian(&mut self.columns);
         least_singular_value(&self.columns)
+    }
+}
+
+/// A ball that a point of the flange's frame cannot leave, however the joints stand.
+///
+/// The first and the last joint do not move the points on their axes. So the way from one such
+/// point to another is at most as long as the links between them laid in a line, and the last
+/// link's length along its axis does not count.
+#[derive(Debug, Clone)]
+struct Reach {
+    point_in_flange: Point3<f64>,
+    centre_in_base: Point3<f64>,
+    radius: f64,
+}
+
+impl Reach {
+    fn new(arm: &Arm) -> Self {
+        let joints = &arm.joints;
+        let are_turning = joints
+            .iter()
+            .all(|joint| joint.motion == ArmMotion::Revolute);
+        if joints.len() < 3 || !are_turning {
+            return Self {
+                point_in_flange: Point3::origin(),
+                centre_in_base: joints[0].parent_from_joint * Point3::origin(),
+                radius: arm.reach(),
+            };
+        }
+        let shift = |joint: &ArmJoint| joint.parent_from_joint.translation.vector;
+        let (first, second) = (&joints[0], &joints[1]);
+        let along = first.axis.into_inner() * first.axis.dot(&shift(second));
+        let mut radius = (shift(second) - along).norm();
+        let last = &joints[joints.len() - 1];
+        let axis_in_parent = last.parent_from_joint.rotation * last.axis.into_inner();
+        let height = axis_in_parent.dot(&shift(last));
+        radius += (shift(last) - axis_in_parent * height).norm();
+        for joint in &joints[2..joints.len() - 1] {
+            radius += shift(joint).norm();
+        }
+        let point_in_last = Point3::from(last.axis.into_inner() * -height);
+        Self {
+            point_in_flange: arm.last_from_flange.inverse() * point_in_last,
+            centre_in_base: first.parent_from_joint * Point3::from(along),
+            radius,
+        }
+    }
+
+    /// No posture comes within `tolerance_m` of the pose.
+    fn excludes(&self, base_from_flange: &Isometry3<f64>, tolerance_m: f64) -> bool {
+        let distance = (base_from_flange * self.point_in_flange - self.centre_in_base).norm();
+        // A turn within its tolerance moves the point too, by less than its arm.
+        let arm = self.point_in_flange.coords.norm();
+        distance > self.radius + tolerance_m + arm * MOST_TURN
     }
 }
 
@@ -351,4 +412,62 @@ fn seeds(arm: &Arm) -> Vec<Vec<f64>> {
             .collect()
     }));
     seeds
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::arm::ARMS;
+
+    proptest! {
+        #[test]
+        fn no_posture_is_beyond_the_reach_and_the_reach_is_not_much_longer(
+            parts in proptest::collection::vec(0.0..1.0, 7),
+        ) {
+            for (name, _) in ARMS {
+                let arm = Arc::new(Arm::by_name(name).unwrap());
+                let joints = arm.joints.iter().zip(&parts);
+                let q: Vec<f64> = joints
+                    .map(|(joint, part)| joint.lower + part * (joint.upper - joint.lower))
+                    .collect();
+                let reach = Reach::new(&arm);
+                let mut kinematics = ArmKinematics::new(arm.clone());
+                let base_from_flange = *kinematics.update(&q);
+                let distance = (base_from_flange * reach.point_in_flange - reach.centre_in_base).norm();
+                prop_assert!(distance <= reach.radius + 1e-9, "{name}: {distance} {}", reach.radius);
+                prop_assert!(reach.radius < arm.reach());
+            }
+        }
+
+        #[test]
+        fn turns_are_settled_within_the_limits_by_whole_turns(
+            begin in -20.0..20.0_f64, sweep in -12.5..12.5_f64,
+        ) {
+            let arm = Arm::by_name("ur5e").unwrap();
+            let mut steps: Vec<Vec<f64>> = (0..=100)
+                .map(|step| {
+                    let mut q = arm.home.clone();
+                    q[5] = begin + sweep * f64::from(step) / 100.0;
+                    q
+                })
+                .collect();
+            let before: Vec<f64> = steps.iter().map(|q| q[5]).collect();
+            let mut track: Vec<&mut [f64]> = steps.iter_mut().map(|q| &mut q[..]).collect();
+            settle_turns(&arm, &mut track);
+            for (q, before) in steps.iter().zip(&before) {
+                let turns = (q[5] - before) / TAU;
+                prop_assert!((turns - turns.round()).abs() < 1e-9);
+                prop_assert!((arm.joints[5].lower..=arm.joints[5].upper).contains(&q[5]));
+                prop_assert_eq!(&q[..5], &arm.home[..5]);
+            }
+            // A whole turn fits, wherever it begins: up to one turn nothing may be torn apart.
+            if sweep.abs() < TAU {
+                for pair in steps.windows(2) {
+                    prop_assert!((pair[1][5] - pair[0][5]).abs() < 0.2);
+                }
+            }
+        }
+    }
 }

@@ -25,7 +25,11 @@ fn every_arm_agrees_with_an_independent_reading_of_its_urdf() {
         let Some(file) = shared(file) else { return };
         let urdf = Urdf::read(&file);
         let arm = Arm::by_name(name).unwrap();
-        let moving: Vec<_> = urdf.joints.iter().filter(|joint| !joint.is_fixed).collect();
+        let moving: Vec<_> = urdf
+            .joints
+            .iter()
+            .filter(|joint| joint.kind != "fixed")
+            .collect();
         assert_eq!(moving.len(), arm.dof());
         for (ours, theirs) in arm.joints().iter().zip(&moving) {
             assert_eq!(ours.name, theirs.name);

@@ -275,18 +275,25 @@ fn a_joint_at_its_limit_is_flagged() {
         q[6] = a7;
         q
     };
-    let upper = arm.joints()[6].upper;
-    let flags = |a7| checker(&arm).check(&poses_along(&arm, [path(a7)])).steps[0].flags;
-    assert_eq!(flags(upper - 0.3) & LIMIT, 0);
-    // All of the last joint's range and no more: the elbow could make room for it by swinging,
-    // but the posture nearest to the pose asked for stands at the limit.
-    let beyond = poses_along(
-        &arm,
-        (0..200).map(|step| path(upper - 0.5 + step as f64 * 0.01)),
-    );
-    let check = checker(&arm).check(&beyond);
-    assert!(check.steps.iter().all(|step| step.q[6] <= upper));
-    println!("{:?}", check.report);
+    let poses = poses_along(&arm, [path(1.0)]);
+    let with_margin = |limit_margin| {
+        let options = ArmCheckOptions {
+            limit_margin,
+            ..Default::default()
+        };
+        let checker = ArmChecker::new(arm.clone(), options).unwrap();
+        checker.check(&poses).steps.remove(0)
+    };
+    let step = with_margin(0.0);
+    assert_eq!(step.flags, 0);
+    let nearest = arm
+        .joints()
+        .iter()
+        .zip(&step.q)
+        .map(|(joint, &q)| (q - joint.lower).min(joint.upper - q))
+        .fold(f64::INFINITY, f64::min);
+    assert_eq!(with_margin(nearest - 1e-6).flags, 0);
+    assert_eq!(with_margin(nearest + 1e-6).flags, LIMIT);
 }
 
 #[test]
@@ -313,9 +320,28 @@ fn links_that_touch_are_flagged_and_so_is_what_hangs_on_the_flange() {
     };
     let with_rod = ArmChecker::new(arm.clone(), options).unwrap();
     assert!(with_rod.arm().collision_pairs().len() > arm.collision_pairs().len());
+    // In the home posture it would meet it; there is another one in which it does not.
     let step = &with_rod
         .check(&poses_along(&arm, [arm.home().to_vec()]))
         .steps[0];
+    assert_eq!(step.flags, 0);
+    let mut kinematics = ArmKinematics::new(with_rod.arm().clone());
+    kinematics.update(arm.home());
+    assert!(kinematics.self_distance().unwrap().2.distance < -0.02);
+    kinematics.update(&step.q);
+    let free_of_it = kinematics.self_distance().unwrap().2.distance;
+    assert_eq!(Some(free_of_it), step.self_distance_m);
+    // Something too thick for any posture.
+    let thick = PlacedCapsule {
+        radius: 0.3,
+        ..rod(0.0, 0.0)
+    };
+    let options = ArmCheckOptions {
+        effector_capsules: vec![thick],
+        ..Default::default()
+    };
+    let thick = ArmChecker::new(arm.clone(), options).unwrap();
+    let step = &thick.check(&poses_along(&arm, [arm.home().to_vec()])).steps[0];
     assert_eq!(step.flags, COLLISION);
     assert!(step.self_distance_m.unwrap() < 0.0);
     // The same rod mounted 1.1 m out from the flange is harmless.
@@ -364,6 +390,6 @@ fn options_that_make_no_sense_are_refused() {
     };
     assert_eq!(
         refused(bad).to_string(),
-        "option jump: expected a number from 0.001 up, got 0; correct it"
+        "option jump: expected 0.001 to 10, got 0; correct it"
     );
 }

@@ -1,84 +1,68 @@
-use dexumi_retarget::{Hand, PlacedCapsule, hand_capsules, nearest_pair};
-use nalgebra::{Isometry3, Point3, Translation3, UnitQuaternion, Vector3};
-use proptest::prelude::*;
+use dexumi_retarget::{Hand, Kinematics};
 
-use crate::within_limits;
+use crate::hands;
 
-fn two_hands() -> (Hand, Hand) {
-    let hand = |name| Hand::by_name(name).unwrap();
-    (hand("xhand_left"), hand("xhand_right"))
-}
-
-/// Points all over a capsule's surface.
-fn surface(capsule: &PlacedCapsule) -> Vec<Point3<f64>> {
-    let directions = [-1.0, -0.5, 0.0, 0.5, 1.0];
-    let mut points = Vec::new();
-    for part in [0.0, 0.25, 0.5, 0.75, 1.0] {
-        let centre = capsule.from + (capsule.to - capsule.from) * part;
-        for x in directions {
-            for y in directions {
-                for z in directions {
-                    let direction = Vector3::new(x, y, z).try_normalize(0.1);
-                    points.extend(direction.map(|way| centre + way * capsule.radius));
-                }
-            }
+#[test]
+fn no_capsules_overlap_at_rest_but_those_of_neighbours() {
+    for hand in hands() {
+        let mut kinematics = Kinematics::new(hand.clone());
+        kinematics.update(&hand.rest());
+        let pairs = hand.separate_pairs();
+        assert!(pairs.len() > 100, "{}: {} pairs", hand.name(), pairs.len());
+        for &(one, other) in &pairs {
+            let gap = kinematics.capsule_gap(one, other).distance;
+            let [a, b] = [one, other].map(|index| &hand.capsules()[index]);
+            assert!(gap > 0.0, "{}: {gap} m, {a:?} {b:?}", hand.name());
         }
-    }
-    points
-}
-
-proptest! {
-    #![proptest_config(ProptestConfig::with_cases(32))]
-
-    #[test]
-    fn two_hands_are_no_closer_than_said_and_no_farther_than_their_surfaces(
-        left_parts in proptest::collection::vec(0.0..1.0, 24),
-        right_parts in proptest::collection::vec(0.0..1.0, 24),
-        shift in proptest::array::uniform3(-0.3..0.3),
-        turn in proptest::array::uniform3(-3.0..3.0),
-    ) {
-        let (left, right) = two_hands();
-        let world_from_right = Isometry3::from_parts(
-            Translation3::from(shift),
-            UnitQuaternion::from_scaled_axis(Vector3::from(turn)),
+        assert_eq!(
+            pairs,
+            hand.collision_pairs(),
+            "none is left out for overlapping"
         );
-        let pose = left.forward(&within_limits(&left, &left_parts));
-        let lefts = hand_capsules(&left, &pose, &Isometry3::identity());
-        let pose = right.forward(&within_limits(&right, &right_parts));
-        let rights = hand_capsules(&right, &pose, &world_from_right);
-        let nearest = nearest_pair(&lefts, &rights).unwrap();
-        let mut sampled = f64::INFINITY;
-        for left in &lefts {
-            for point in surface(left) {
-                for right in &rights {
-                    let along = right.to - right.from;
-                    let part = (point - right.from).dot(&along) / along.norm_squared();
-                    let on_axis = right.from + along * part.clamp(0.0, 1.0);
-                    sampled = sampled.min((point - on_axis).norm() - right.radius);
-                }
-            }
+        let links = std::iter::once(None).chain((0..hand.joints().len()).map(Some));
+        let bare = links.filter(|&link| hand.capsules().iter().all(|at| at.joint != link));
+        // Links without length: two axes that meet, as at the base of Sharpa's fingers.
+        for link in bare.flatten() {
+            let next = hand
+                .joints()
+                .iter()
+                .filter(|joint| joint.parent == Some(link));
+            let length = next.map(|joint| joint.parent_from_joint.translation.vector.norm());
+            let length = length.fold(0.0, f64::max);
+            assert!(
+                length < 0.02,
+                "{}: {} is bare",
+                hand.name(),
+                hand.joints()[link].name
+            );
         }
-        prop_assert!(nearest.closest.distance <= sampled + 1e-12);
-        prop_assert!(nearest.first < lefts.len() && nearest.second < rights.len());
+        for tip in hand.tips() {
+            let near = hand
+                .capsules()
+                .iter()
+                .filter(|at| at.joint == Some(tip.joint));
+            let reach = near.map(|at| nalgebra::distance(&at.to, &tip.point_in_joint) - at.radius);
+            let reach = reach.fold(f64::INFINITY, f64::min);
+            assert!(
+                reach.abs() < 0.003,
+                "{} {:?}: {reach} m",
+                hand.name(),
+                tip.finger
+            );
+        }
     }
 }
 
 #[test]
-fn hands_apart_are_apart_by_their_distance_and_hands_in_one_place_collide() {
-    let (left, right) = two_hands();
-    let at = |y: f64| {
-        let lefts = hand_capsules(&left, &left.forward(&left.rest()), &Isometry3::identity());
-        let world_from_right = Isometry3::translation(0.0, y, 0.0);
-        let rights = hand_capsules(&right, &right.forward(&right.rest()), &world_from_right);
-        nearest_pair(&lefts, &rights).unwrap().closest.distance
-    };
-    assert!(at(0.0) < -0.01, "{}", at(0.0));
-    // Far apart along y the distance grows by what is added.
-    assert!(
-        (at(2.0) - at(1.0) - 1.0).abs() < 1e-3,
-        "{} {}",
-        at(1.0),
-        at(2.0)
-    );
-    assert_eq!(nearest_pair(&[], &[]), None);
+fn capsules_that_come_together_are_told() {
+    let hand = Hand::by_name("xhand_right").unwrap();
+    let mut kinematics = Kinematics::new(hand.clone());
+    // A fist: the fingertips go into the palm.
+    let upper: Vec<f64> = hand.limits().iter().map(|limits| limits.1).collect();
+    kinematics.update(&upper);
+    let pairs = hand.collision_pairs();
+    let least = pairs
+        .iter()
+        .map(|&(one, other)| kinematics.capsule_gap(one, other).distance);
+    assert!(least.fold(f64::INFINITY, f64::min) < 0.0);
 }

@@ -1,11 +1,8 @@
-use std::collections::HashMap;
-
-use dexumi_retarget::{Finger, Hand, Kinematics};
+use dexumi_retarget::{Hand, Kinematics};
 use nalgebra::Vector3;
 use proptest::prelude::*;
 
-use crate::urdf::Urdf;
-use crate::{hands, shared, within_limits};
+use crate::{hands, within_limits};
 
 /// A finger whose second joint follows the first, written for these tests.
 pub const COUPLED: &str = r#"
@@ -41,58 +38,6 @@ middle_joint = "follower"
 
 fn coupled() -> Hand {
     Hand::from_toml(COUPLED, "test").unwrap()
-}
-
-#[test]
-fn joints_and_tips_agree_with_an_independent_reading_of_the_vendor_urdf() {
-    for (name, file, prefix) in [
-        ("xhand_right", "urdf/xhand1/xhand_right.urdf", "right"),
-        ("xhand_left", "urdf/xhand1/xhand_left.urdf", "left"),
-    ] {
-        let Some(file) = shared(file) else { return };
-        let urdf = Urdf::read(&file);
-        let hand = Hand::by_name(name).unwrap();
-        let moving: Vec<_> = urdf.joints.iter().filter(|joint| !joint.is_fixed).collect();
-        assert_eq!(moving.len(), hand.joints().len());
-        for (ours, theirs) in hand.joints().iter().zip(&moving) {
-            assert_eq!(ours.name, theirs.name);
-            let theirs = (theirs.lower, theirs.upper, theirs.velocity);
-            assert_eq!((ours.lower, ours.upper, ours.velocity), theirs);
-        }
-        let mut random = 1_u64;
-        for trial in 0..=100 {
-            let q: Vec<f64> = (0..hand.dof())
-                .map(|_| {
-                    // Knuth's linear congruential generator, top 53 bits, to ±3 rad.
-                    random = random
-                        .wrapping_mul(6364136223846793005)
-                        .wrapping_add(1442695040888963407);
-                    let part = (random >> 11) as f64 / (1_u64 << 53) as f64;
-                    if trial == 0 { 0.0 } else { 6.0 * part - 3.0 }
-                })
-                .collect();
-            let names = hand.variable_names().map(str::to_owned);
-            let positions: HashMap<String, f64> = names.zip(q.iter().copied()).collect();
-            let pose = hand.forward(&q);
-            for (joint, root_from_joint) in moving.iter().zip(&pose.root_from_joint) {
-                let expected = urdf.root_from_link(&joint.child, &positions);
-                let error = (root_from_joint.to_homogeneous() - expected).abs().max();
-                assert!(error < 1e-9, "{}: {error}", joint.name);
-            }
-            for (tip, point) in hand.tips().iter().zip(&pose.tips) {
-                let link = match tip.finger {
-                    Finger::Thumb => "thumb_rota_tip",
-                    Finger::Index => "index_rota_tip",
-                    Finger::Middle => "mid_tip",
-                    Finger::Ring => "ring_tip",
-                    Finger::Little => "pinky_tip",
-                };
-                let expected = urdf.root_from_link(&format!("{prefix}_hand_{link}"), &positions);
-                let error = (point.coords - expected.fixed_view::<3, 1>(0, 3)).norm();
-                assert!(error < 1e-9, "{link}: {error} m");
-            }
-        }
-    }
 }
 
 #[test]

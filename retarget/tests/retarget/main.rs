@@ -2,14 +2,20 @@
 
 mod arm;
 mod arm_check;
+mod arm_urdf;
 mod capsules;
 mod exo_map;
 mod hand;
+mod hand_file;
+mod hand_urdf;
 mod keypoints;
 mod kinematics;
 mod placement;
 mod se3;
+mod two_hands;
 mod urdf;
+mod urdf_import;
+mod urdf_random;
 mod wrist;
 
 use std::path::{Path, PathBuf};
@@ -58,4 +64,21 @@ fn within_arm_limits(arm: &Arm, parts: &[f64]) -> Vec<f64> {
     joints
         .map(|(joint, part)| joint.lower + part * (joint.upper - joint.lower))
         .collect()
+}
+
+/// Endless vectors of `count` numbers from −`reach` to `reach`, the same in every run; the first
+/// one is all zeros.
+fn random(count: usize, reach: f64) -> impl Iterator<Item = Vec<f64>> {
+    let mut state = 1_u64;
+    // Knuth's linear congruential generator, top 53 bits.
+    let mut next = move || {
+        state = state
+            .wrapping_mul(6364136223846793005)
+            .wrapping_add(1442695040888963407);
+        (2.0 * (state >> 11) as f64 / (1_u64 << 53) as f64 - 1.0) * reach
+    };
+    (0..).map(move |trial| match trial {
+        0 => vec![0.0; count],
+        _ => (0..count).map(|_| next()).collect(),
+    })
 }
