@@ -34,7 +34,7 @@ fn twist() -> impl Strategy<Value = [f64; 6]> {
         Just(0.049),
         Just(0.051),
         0.0..3.1,
-        Just(3.141),
+        Just(3.1),
     ];
     (proptest::array::uniform3(-2.0..2.0), direction, angle).prop_map(|(v, direction, angle)| {
         let w = direction.try_normalize(1e-3).unwrap_or_else(Vector3::x) * angle;
