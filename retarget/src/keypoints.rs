@@ -1,246 +1,222 @@
-//! 21 hand keypoints to hand joint angles.
-//!
-//! Each fingertip and each middle joint is drawn to the human one, both seen from the wrist and
-//! scaled finger by finger; a small pull to the previous answer settles what the points leave open:
-//!
-//! min Σ w ‖p(q) − s·v‖² + λ ‖q − q₋‖², q within the limits and, given a time step, within speed.
-//!
-//! This is the vector objective of AnyTeleop (Qin et al., RSS 2023, eq. 1) with squares in place of
-//! Huber's loss and one scale per finger in place of one for the hand.
+//! 21 keypoints of a human hand: where they come from, whether they can be a hand, and how large the
+//! person is.
 
-use std::sync::Arc;
+use nalgebra::Point3;
 
-use nalgebra::Vector3;
+use crate::hand::{Finger, Hand, Side};
+use crate::npy::NpyArray;
+use crate::preset::wrist_point;
+use crate::solver::LinkPoint;
 
-use crate::exo_map::LONGEST_STEP_S;
-use crate::hand::Hand;
-use crate::keypoint_targets::{
-    FingerScale, Keypoints, SHORTEST_PALM_M, Target, targets, tip_and_middle,
-};
-use crate::kinematics::Kinematics;
-use crate::solver::{BoxSolver, Normal};
+/// 21 points of a human hand (m) in the hand frame (x out of the palm, y towards the thumb on the
+/// right hand, z wrist to fingers): wrist 0, thumb 1–4, index 5–8, middle 9–12, ring 13–16, little
+/// 17–20, each from palm to tip. The origin may be anywhere.
+pub type Keypoints = [Point3<f64>; 21];
 
-/// A coordinate was not a finite number: the previous answer was kept.
-pub const KEYPOINTS_NON_FINITE: u32 = 1;
-/// The points cannot be this person's hand (palm shorter than 1 cm, a finger half as long again as
-/// its scale allows): the previous answer was kept.
-pub const KEYPOINTS_DEGENERATE: u32 = 1 << 1;
-/// The points do not lie along the axes of this hand's frame, or belong to the other hand: the
-/// previous answer was kept.
-pub const KEYPOINTS_WRONG_AXES: u32 = 1 << 2;
-
-/// λ, the pull to the previous answer (m²/rad²). A joint 0.1 m from its tip has 0.01 of its own.
-const PULL: f64 = 1e-3;
-/// A scaled target farther than this many times the robot's reach is no hand of this person.
-const FARTHEST_TARGET: f64 = 1.5;
-/// Places in the joint ranges from which the first solve and those after a gap start.
-const SEEDS: [f64; 3] = [0.15, 0.5, 0.85];
-/// One answer of a [`KeypointSolver`].
-#[derive(Debug, Clone, PartialEq)]
-pub struct KeypointStep {
-    /// Joint angles, shape (dof,) (rad): always finite and within limits.
-    pub position: Vec<f64>,
-    /// Distance of each fingertip from its scaled keypoint, in the order of [`Hand::tips`] (m);
-    /// NaN when the step was held.
-    pub tip_error_m: Vec<f64>,
-    /// Iterations taken, those of all starts together.
-    pub iterations: u32,
-    /// 0, or why the previous answer was held: [`KEYPOINTS_NON_FINITE`], [`KEYPOINTS_DEGENERATE`],
-    /// [`KEYPOINTS_WRONG_AXES`].
-    pub flags: u32,
+/// A palm shorter or longer than this is no hand (m).
+const SHORTEST_PALM_M: f64 = 0.01;
+const LONGEST_PALM_M: f64 = 0.3;
+/// No point of a hand is this many palms away from the wrist.
+const FARTHEST_KEYPOINT: f64 = 4.0;
+/// Why keypoints could not be taken from an array or a person measured.
+#[derive(Debug, thiserror::Error)]
+pub enum KeypointError {
+    /// The array has another shape.
+    #[error(
+        "keypoint array: expected shape [n, 21, 3] with n > 0, got {got:?}; give 21 points of 3 coordinates a step"
+    )]
+    Shape {
+        /// The array's shape.
+        got: Vec<usize>,
+    },
+    /// A finger has no length in the clip.
+    #[error(
+        "reach of the {finger:?} in the clip: expected more than {shortest} m, got {got} m; check that the points are in metres and not all missing"
+    )]
+    Reach {
+        /// The finger.
+        finger: Finger,
+        /// The least reach that is believed (m).
+        shortest: f64,
+        /// The reach measured (m).
+        got: f64,
+    },
 }
 
-/// Follows keypoints with a hand, step by step. No step allocates.
-#[derive(Debug, Clone)]
-pub struct KeypointSolver {
-    kinematics: Kinematics,
-    solver: BoxSolver,
-    targets: Vec<Target>,
-    columns: Vec<Vector3<f64>>,
-    bounds: Vec<(f64, f64)>,
-    pulled_to: Vec<f64>,
-    candidate: Vec<f64>,
-    has_answer: bool,
-    last: KeypointStep,
+/// Robot length over human length of one finger, from the wrist.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct FingerScale {
+    /// The finger.
+    pub finger: Finger,
+    /// Scale of wrist to tip.
+    pub tip: f64,
+    /// Scale of wrist to middle joint.
+    pub middle: f64,
 }
 
-impl KeypointSolver {
-    /// A solver for `hand` and a person measured by [`crate::finger_scales`] (a finger without an entry
-    /// has scale 1). It stands in [`Hand::rest`] until the first good step.
-    pub fn new(hand: impl Into<Arc<Hand>>, scales: &[FingerScale]) -> Self {
-        let hand = hand.into();
-        let mut targets = targets(&hand);
-        for target in &mut targets {
-            if let Some(scale) = scales.iter().find(|scale| scale.finger == target.finger) {
-                let is_tip = target.keypoint == tip_and_middle(target.finger).0;
-                target.scale = if is_tip { scale.tip } else { scale.middle };
-            }
+/// Takes keypoints from an array of shape (n, 21, 3) (m), in the order of [`Keypoints`].
+///
+/// # Errors
+/// [`KeypointError::Shape`].
+pub fn keypoints_from_array(array: &NpyArray) -> Result<Vec<Keypoints>, KeypointError> {
+    let steps = match array.shape[..] {
+        [steps, 21, 3] if steps > 0 => steps,
+        _ => {
+            return Err(KeypointError::Shape {
+                got: array.shape.clone(),
+            });
         }
-        let dof = hand.dof();
-        Self {
-            solver: BoxSolver::new(dof),
-            targets,
-            columns: vec![Vector3::zeros(); dof],
-            bounds: hand.limits().to_vec(),
-            pulled_to: hand.rest(),
-            candidate: hand.rest(),
-            has_answer: false,
-            last: KeypointStep {
-                position: hand.rest(),
-                tip_error_m: vec![f64::NAN; hand.tips().len()],
-                iterations: 0,
-                flags: 0,
-            },
-            kinematics: Kinematics::new(hand),
-        }
-    }
+    };
+    let coordinate =
+        |step: usize, point: usize, axis: usize| array.data[(step * 21 + point) * 3 + axis];
+    Ok((0..steps)
+        .map(|step| {
+            std::array::from_fn(|point| {
+                Point3::from(std::array::from_fn(|axis| coordinate(step, point, axis)))
+            })
+        })
+        .collect())
+}
 
-    /// The hand.
-    pub fn hand(&self) -> &Arc<Hand> {
-        self.kinematics.hand()
-    }
+/// Index of a finger's tip and of its middle joint (thumb: interphalangeal, fingers: proximal
+/// interphalangeal) among the keypoints.
+pub(crate) fn tip_and_middle(finger: Finger) -> (usize, usize) {
+    let base = 1 + 4 * finger as usize;
+    let middle = if finger == Finger::Thumb {
+        base + 2
+    } else {
+        base + 1
+    };
+    (base + 3, middle)
+}
 
-    /// Follows the keypoints of the next moment.
-    ///
-    /// `dt_s` is the time since the previous step (s); it keeps the joints within their speed.
-    /// `None`, a value that is not finite, or one above [`LONGEST_STEP_S`] is a gap: the hand may
-    /// start anywhere, and several starts are tried.
-    pub fn step(&mut self, keypoints: &Keypoints, dt_s: Option<f64>) -> &KeypointStep {
-        self.last.flags = self.find_goals(keypoints);
-        self.last.iterations = 0;
-        if self.last.flags != 0 {
-            self.last.tip_error_m.fill(f64::NAN);
-            return &self.last;
-        }
-        let dt_s =
-            dt_s.filter(|dt_s| self.has_answer && dt_s.is_finite() && *dt_s <= LONGEST_STEP_S);
-        self.find_bounds(dt_s);
-        self.pulled_to.copy_from_slice(&self.last.position);
-        let mut position = std::mem::take(&mut self.last.position);
-        let mut value = self.solve(&mut position);
-        if dt_s.is_none() {
-            let mut candidate = std::mem::take(&mut self.candidate);
-            for part in SEEDS {
-                for (start, &(lower, upper)) in candidate.iter_mut().zip(&self.bounds) {
-                    *start = lower + part * (upper - lower);
-                }
-                let candidate_value = self.solve(&mut candidate);
-                if candidate_value < value {
-                    value = candidate_value;
-                    position.copy_from_slice(&candidate);
-                }
-            }
-            self.candidate = candidate;
-        }
-        self.last.position = position;
-        self.has_answer = true;
-        self.kinematics.update(&self.last.position);
-        let tips = self.targets.chunk_by(|one, next| one.finger == next.finger);
-        let errors = tips.zip(&self.kinematics.pose().tips);
-        for (error, (targets, tip)) in self.last.tip_error_m.iter_mut().zip(errors) {
-            *error = (tip.coords - targets[0].goal).norm();
-        }
-        &self.last
-    }
+/// Length of the way from the wrist along a finger's bones to one of its points (m). Unlike the
+/// straight distance it does not change when the finger bends.
+fn length_along(points: &Keypoints, finger: Finger, to: usize) -> f64 {
+    let base = 1 + 4 * finger as usize;
+    let bones: f64 = (base..to)
+        .map(|at| (points[at + 1] - points[at]).norm())
+        .sum();
+    (points[base] - points[0]).norm() + bones
+}
 
-    /// Sets the goals from keypoints, or returns the flags that say why not.
-    fn find_goals(&mut self, keypoints: &Keypoints) -> u32 {
-        if !keypoints
+/// Measures a person over a clip: robot reach over human reach for each finger that the hand has,
+/// in the order of [`Hand::tips`].
+///
+/// The human reach is the median over the clip of the length along the bones, so neither a finger
+/// that is never stretched nor the outliers of an estimator spoil it. Steps with a number that is
+/// not finite do not count.
+///
+/// # Errors
+/// [`KeypointError::Reach`] when a finger has no length.
+pub fn finger_scales(hand: &Hand, clip: &[Keypoints]) -> Result<Vec<FingerScale>, KeypointError> {
+    let human = |finger: Finger, index: usize| {
+        let mut lengths: Vec<f64> = clip
             .iter()
-            .all(|point| point.iter().all(|x| x.is_finite()))
-        {
-            return KEYPOINTS_NON_FINITE;
+            .map(|points| length_along(points, finger, index))
+            .filter(|length| length.is_finite())
+            .collect();
+        lengths.sort_by(f64::total_cmp);
+        let got = lengths.get(lengths.len() / 2).copied().unwrap_or(0.0);
+        if got > SHORTEST_PALM_M {
+            Ok(got)
+        } else {
+            Err(KeypointError::Reach {
+                finger,
+                shortest: SHORTEST_PALM_M,
+                got,
+            })
         }
-        let [wrist, index, middle, little] = [0, 5, 9, 17].map(|at| keypoints[at]);
-        let palm = middle - wrist;
-        // Finite coordinates near the end of the range overflow in the length.
-        let is_palm = palm.norm() > SHORTEST_PALM_M && palm.norm().is_finite();
-        if !is_palm {
-            return KEYPOINTS_DEGENERATE;
-        }
-        let thumb_along_y = self.kinematics.hand().side().thumb_along_y();
-        if palm.z < 0.5 * palm.norm() || (index - little).y * thumb_along_y <= 0.0 {
-            return KEYPOINTS_WRONG_AXES;
-        }
-        for target in &mut self.targets {
-            let goal = (keypoints[target.keypoint] - wrist) * target.scale;
-            let is_possible = goal.norm() <= FARTHEST_TARGET * target.reach;
-            if !is_possible {
-                return KEYPOINTS_DEGENERATE;
-            }
-            target.goal = goal;
-        }
-        0
-    }
-
-    /// The box of this step: the limits, and what the joints can reach in `dt_s` from the last.
-    fn find_bounds(&mut self, dt_s: Option<f64>) {
-        let hand = self.kinematics.hand();
-        for (variable, bounds) in self.bounds.iter_mut().enumerate() {
-            *bounds = hand.limits()[variable];
-            if let Some(dt_s) = dt_s {
-                let reach = hand.velocities()[variable] * dt_s.max(0.0);
-                let previous = self.last.position[variable];
-                bounds.0 = bounds.0.max(previous - reach);
-                bounds.1 = bounds.1.min(previous + reach);
-            }
-        }
-    }
-
-    /// Minimises from `q` and leaves the answer there; returns the objective.
-    fn solve(&mut self, q: &mut [f64]) -> f64 {
-        let (kinematics, targets) = (&mut self.kinematics, &self.targets);
-        let (columns, pulled_to) = (&mut self.columns, &self.pulled_to);
-        let outcome = self.solver.minimise(q, &self.bounds, |q, normal| {
-            objective(kinematics, targets, pulled_to, columns, q, normal)
-        });
-        self.last.iterations += outcome.iterations;
-        outcome.value
-    }
+    };
+    let wrist = wrist_point(hand);
+    hand.tips()
+        .iter()
+        .map(|tip| {
+            let (tip_keypoint, middle_keypoint) = tip_and_middle(tip.finger);
+            let scale = |joint, point_in_joint, keypoint| {
+                let point = LinkPoint {
+                    joint: Some(joint),
+                    point_in_joint,
+                };
+                human(tip.finger, keypoint).map(|human| reach_from(hand, &wrist, &point) / human)
+            };
+            let tip_scale = scale(tip.joint, tip.point_in_joint + tip.pad, tip_keypoint)?;
+            let middle = tip.middle_joint.map_or(Ok(tip_scale), |joint| {
+                scale(joint, Point3::origin(), middle_keypoint)
+            })?;
+            Ok(FingerScale {
+                finger: tip.finger,
+                tip: tip_scale,
+                middle,
+            })
+        })
+        .collect()
 }
 
-/// The objective (see the head of this file) at `q`, and its normal equations; both halved.
-fn objective(
-    kinematics: &mut Kinematics,
-    targets: &[Target],
-    pulled_to: &[f64],
-    columns: &mut [Vector3<f64>],
-    q: &[f64],
-    mut normal: Option<&mut Normal>,
-) -> f64 {
-    let n = q.len();
-    kinematics.update(q);
-    let mut value = 0.0;
-    if let Some(normal) = normal.as_deref_mut() {
-        normal.gradient.fill(0.0);
-        normal.matrix.fill(0.0);
+/// Why keypoints cannot be followed: 0, or flags of [`crate::Verdict`].
+pub(crate) fn check(keypoints: &Keypoints, side: Side, axes: Axes) -> u32 {
+    if !keypoints
+        .iter()
+        .all(|point| point.iter().all(|x| x.is_finite()))
+    {
+        return crate::NON_FINITE;
     }
-    for (i, (q, pulled_to)) in q.iter().zip(pulled_to).enumerate() {
-        let away = q - pulled_to;
-        value += 0.5 * PULL * away * away;
-        if let Some(normal) = normal.as_deref_mut() {
-            normal.gradient[i] += PULL * away;
-            normal.matrix[i * n + i] += PULL;
-        }
+    let [wrist, index, middle, little] = [0, 5, 9, 17].map(|at| keypoints[at]);
+    let palm = middle - wrist;
+    // Finite coordinates near the end of the range overflow in the length.
+    let is_palm = palm.norm() > SHORTEST_PALM_M && palm.norm() < LONGEST_PALM_M;
+    if !is_palm {
+        return crate::DEGENERATE;
     }
-    for target in targets {
-        let point = kinematics.point_in_root(Some(target.joint), &target.point_in_joint);
-        let error = point.coords - target.goal;
-        value += 0.5 * target.weight * error.norm_squared();
-        let Some(normal) = normal.as_deref_mut() else {
-            continue;
+    let farthest = keypoints
+        .iter()
+        .map(|point| (point - wrist).norm())
+        .fold(0.0, f64::max);
+    if farthest > FARTHEST_KEYPOINT * palm.norm() {
+        return crate::DEGENERATE;
+    }
+    let is_turned = palm.z < 0.5 * palm.norm() || (index - little).y * side.thumb_along_y() <= 0.0;
+    if axes == Axes::Hand && is_turned {
+        return crate::WRONG_AXES;
+    }
+    0
+}
+
+/// The axes that keypoints are given in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Axes {
+    /// The hand's.
+    Hand,
+    /// Any.
+    World,
+}
+
+/// Farthest that a point gets from another one nearer to the root (m): each variable that moves it
+/// in turn over its range, twice round.
+pub(crate) fn reach_from(hand: &Hand, from: &LinkPoint, point: &LinkPoint) -> f64 {
+    let distance = |q: &[f64]| {
+        let pose = hand.forward(q);
+        let place = |point: &LinkPoint| {
+            let joint = point.joint.map(|joint| pose.root_from_joint[joint]);
+            joint.map_or(point.point_in_joint, |placed| placed * point.point_in_joint)
         };
-        kinematics.point_jacobian(target.joint, &point, columns);
-        for i in 0..n {
-            // Most variables belong to other fingers.
-            if columns[i] == Vector3::zeros() {
-                continue;
-            }
-            normal.gradient[i] += target.weight * columns[i].dot(&error);
-            for j in 0..n {
-                normal.matrix[i * n + j] += target.weight * columns[i].dot(&columns[j]);
+        (place(point) - place(from)).norm()
+    };
+    let carriers = std::iter::successors(point.joint, |&at| hand.joints()[at].parent);
+    let moving: Vec<usize> = carriers.map(|at| hand.joints()[at].variable).collect();
+    let mut q = hand.rest();
+    let mut farthest = distance(&q);
+    for &variable in moving.iter().chain(&moving) {
+        let (lower, upper) = hand.limits()[variable];
+        let mut best = q[variable];
+        for part in 0..=16 {
+            q[variable] = lower + (upper - lower) * f64::from(part) / 16.0;
+            let here = distance(&q);
+            if here > farthest {
+                (farthest, best) = (here, q[variable]);
             }
         }
+        q[variable] = best;
     }
-    value
+    farthest
 }

@@ -4,7 +4,7 @@
 //! ([`Hand::from_urdf`]; [`UrdfTree`] for what is no hand). What moves it is one of
 //!
 //! - [`JointMap`]: exoskeleton joint angles, joint for joint, within limits and speed;
-//! - [`KeypointSolver`]: 21 hand keypoints, by projected damped Gauss-Newton;
+//! - [`Retargeter`]: 21 hand keypoints, by projected, damped Newton;
 //!
 //! and [`WristMap`] places it in the world; [`retarget_episode`] does both for a recording. [`Kinematics`] says where its parts are.
 //! An [`Arm`] is data too ([`ARMS`], `arms/*.toml`); [`ArmChecker`] tells whether it can carry the hand through a recording, and
@@ -25,19 +25,23 @@
 mod arm;
 mod capsule;
 mod capsules;
+mod collision;
 mod coupling;
 mod episode;
 mod exo_map;
+mod feasible;
 mod floating_root;
 mod hand;
 mod hand_file;
-mod keypoint_targets;
 mod keypoints;
 mod kinematics;
 mod motor;
 mod npy;
 mod parallel;
+mod preset;
+mod retargeter;
 mod se3;
+mod smooth;
 mod solver;
 mod urdf;
 mod wrist;
@@ -50,7 +54,7 @@ pub use arm::{
     search_placements,
 };
 pub use capsule::{Closest, NearestPair, PlacedCapsule, closest, hand_capsules, nearest_pair};
-pub use capsules::CapsuleGap;
+pub use collision::CollisionOptions;
 pub use episode::{
     Derivation, RetargetReport, derived_path, effector_topic, joints_topic, retarget_episode,
 };
@@ -60,16 +64,18 @@ pub use exo_map::{
 };
 pub use hand::{Capsule, Finger, Frame, HANDS, Hand, Joint, JointKind, Side, Tip};
 pub use hand_file::HandError;
-pub use keypoint_targets::{
-    FingerScale, KeypointError, Keypoints, finger_scales, keypoints_from_array,
-};
-pub use keypoints::{
-    KEYPOINTS_DEGENERATE, KEYPOINTS_NON_FINITE, KEYPOINTS_WRONG_AXES, KeypointSolver, KeypointStep,
-};
+pub use keypoints::{FingerScale, KeypointError, Keypoints, finger_scales, keypoints_from_array};
 pub use kinematics::{HandPose, Kinematics};
 pub use motor::{Motor, MotorUnit};
-pub use npy::{NpyArray, NpyError};
+pub use npy::{NpyArray, NpyError, Npz, NpzWriter};
+pub use preset::{DexumiWeights, Preset, PresetError};
+pub use retargeter::{
+    AT_LIMIT, AT_SPEED, COLLISION_CLIPPED, DEGENERATE, HELD, Limits, NO_ANSWER, NON_FINITE,
+    RESEEDED, RetargetOptions, Retargeter, Verdict, WRONG_AXES,
+};
 pub use se3::{se3_exp, se3_log, translation_and_rotation_vector};
+pub use smooth::{SmoothOptions, Smoother, retarget_clip};
+pub use solver::{LinkPoint, Loss, Outcome, Pull, StepSolver, Term};
 pub use urdf::{
     UrdfError, UrdfGeometry, UrdfJoint, UrdfJointKind, UrdfLink, UrdfMimic, UrdfOptions, UrdfShape,
     UrdfTree,

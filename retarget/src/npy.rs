@@ -1,7 +1,8 @@
-//! Reads NumPy's `.npy` files: little-endian f4 and f8, C order, format versions 1 to 3.
+//! NumPy's `.npy` and `.npz` files: little-endian numbers and text, C order, format versions 1 to 3.
 //!
-//! Format: numpy.lib.format, "Format Version 1.0" to "3.0".
+//! Format: numpy.lib.format, "Format Version 1.0" to "3.0". An `.npz` is a zip archive of `.npy`s.
 
+use std::io::{Read, Seek, Write};
 use std::path::Path;
 
 /// An array of any shape, row-major.
@@ -9,7 +10,8 @@ use std::path::Path;
 pub struct NpyArray {
     /// Length of each axis; empty for a single number.
     pub shape: Vec<usize>,
-    /// The numbers, last axis fastest; f4 is widened without loss.
+    /// The numbers, last axis fastest; f4, i4, i8, u1 and bool are widened (integers above 2⁵³ lose
+    /// their last digits).
     pub data: Vec<f64>,
 }
 
@@ -70,11 +72,204 @@ impl NpyArray {
     }
 }
 
+/// An open `.npz` archive.
+pub struct Npz<R> {
+    archive: zip::ZipArchive<R>,
+    path: String,
+}
+
+impl Npz<std::fs::File> {
+    /// Opens a file.
+    ///
+    /// # Errors
+    /// [`NpyError`] when the file cannot be read or is no archive.
+    pub fn open(path: &Path) -> Result<Self, NpyError> {
+        let shown = path.display().to_string();
+        let file = std::fs::File::open(path).map_err(|source| NpyError::Read {
+            path: shown.clone(),
+            source,
+        })?;
+        Self::new(file, &shown)
+    }
+}
+
+impl<R: Read + Seek> Npz<R> {
+    /// Opens an archive; `path` is what errors name as their place.
+    ///
+    /// # Errors
+    /// [`NpyError::Invalid`] when it is no zip archive.
+    pub fn new(reader: R, path: &str) -> Result<Self, NpyError> {
+        let archive = zip::ZipArchive::new(reader).map_err(|error| NpyError::Invalid {
+            what: "archive",
+            expected: "a zip archive of arrays, as numpy.savez writes it".to_owned(),
+            got: error.to_string(),
+            path: path.to_owned(),
+        })?;
+        Ok(Self {
+            archive,
+            path: path.to_owned(),
+        })
+    }
+
+    /// An array of numbers.
+    ///
+    /// # Errors
+    /// [`NpyError::Invalid`] when it is not there or is no such array; the names there are listed.
+    pub fn numbers(&mut self, name: &str) -> Result<NpyArray, NpyError> {
+        let (bytes, place) = self.member(name)?;
+        NpyArray::from_bytes(&bytes, &place)
+    }
+
+    /// An array of one text.
+    ///
+    /// # Errors
+    /// [`NpyError::Invalid`] when it is not there or is no text.
+    pub fn text(&mut self, name: &str) -> Result<String, NpyError> {
+        let (bytes, place) = self.member(name)?;
+        parse_text(&bytes).map_err(|(what, expected, got)| NpyError::Invalid {
+            what,
+            expected,
+            got,
+            path: place,
+        })
+    }
+
+    fn member(&mut self, name: &str) -> Result<(Vec<u8>, String), NpyError> {
+        let place = format!("{name} in {}", self.path);
+        let invalid = |expected: String, got: String| NpyError::Invalid {
+            what: "archive",
+            expected,
+            got,
+            path: place.clone(),
+        };
+        let names: Vec<String> = self
+            .archive
+            .file_names()
+            .filter_map(|name| Some(name.ok()?.into_owned()))
+            .collect();
+        let mut member = self
+            .archive
+            .by_name(&format!("{name}.npy"))
+            .map_err(|error| invalid(format!("{name}.npy among {names:?}"), error.to_string()))?;
+        let mut bytes = Vec::new();
+        // What a damaged or hostile archive may unpack to.
+        let read = (&mut member).take(MOST_BYTES).read_to_end(&mut bytes);
+        match read {
+            Ok(_) if (bytes.len() as u64) < MOST_BYTES => Ok((bytes, place)),
+            Ok(_) => Err(invalid(
+                format!("less than {MOST_BYTES} bytes"),
+                "more".to_owned(),
+            )),
+            Err(error) => Err(invalid("whole data".to_owned(), error.to_string())),
+        }
+    }
+}
+
+/// Largest array taken from an archive.
+const MOST_BYTES: u64 = 8 << 30;
+
+/// Writes an `.npz` archive, array after array.
+pub struct NpzWriter<W: Write + Seek> {
+    archive: zip::ZipWriter<W>,
+}
+
+impl<W: Write + Seek> NpzWriter<W> {
+    /// Starts an archive.
+    pub fn new(writer: W) -> Self {
+        Self {
+            archive: zip::ZipWriter::new(writer),
+        }
+    }
+
+    /// Adds an array of f8.
+    ///
+    /// # Errors
+    /// What the file system says.
+    ///
+    /// # Panics
+    /// When `data` does not have the length that `shape` says.
+    pub fn numbers(&mut self, name: &str, shape: &[usize], data: &[f64]) -> std::io::Result<()> {
+        assert_eq!(
+            shape.iter().product::<usize>(),
+            data.len(),
+            "shape of {name}"
+        );
+        self.start(name, "<f8", shape)?;
+        for number in data {
+            self.archive.write_all(&number.to_le_bytes())?;
+        }
+        Ok(())
+    }
+
+    /// Adds a list of texts, or a single one where `shape` is empty.
+    ///
+    /// # Errors
+    /// What the file system says.
+    ///
+    /// # Panics
+    /// When `texts` does not have the length that `shape` says.
+    pub fn texts(&mut self, name: &str, shape: &[usize], texts: &[&str]) -> std::io::Result<()> {
+        assert_eq!(
+            shape.iter().product::<usize>(),
+            texts.len(),
+            "shape of {name}"
+        );
+        let longest = texts
+            .iter()
+            .map(|text| text.chars().count())
+            .max()
+            .unwrap_or(0)
+            .max(1);
+        self.start(name, &format!("<U{longest}"), shape)?;
+        for text in texts {
+            let letters = text
+                .chars()
+                .map(u32::from)
+                .chain(std::iter::repeat(0))
+                .take(longest);
+            for letter in letters {
+                self.archive.write_all(&letter.to_le_bytes())?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Writes the archive's directory and returns what it was written to.
+    ///
+    /// # Errors
+    /// What the file system says.
+    pub fn finish(self) -> std::io::Result<W> {
+        self.archive.finish().map_err(std::io::Error::from)
+    }
+
+    fn start(&mut self, name: &str, kind: &str, shape: &[usize]) -> std::io::Result<()> {
+        let options = zip::write::SimpleFileOptions::default()
+            .compression_method(zip::CompressionMethod::Deflated)
+            .large_file(true);
+        self.archive
+            .start_file(format!("{name}.npy"), options)
+            .map_err(std::io::Error::from)?;
+        let axes: Vec<String> = shape.iter().map(|axis| format!("{axis},")).collect();
+        let entries = format!(
+            "{{'descr': '{kind}', 'fortran_order': False, 'shape': ({}), }}",
+            axes.join(" ")
+        );
+        // Magic, version, length and header together are a multiple of 64 bytes, the last a newline.
+        let padding = 63 - (10 + entries.len()) % 64;
+        let header = format!("{entries}{}\n", " ".repeat(padding));
+        self.archive.write_all(b"\x93NUMPY\x01\x00")?;
+        let length = u16::try_from(header.len()).expect("a few axes fit in 64 KiB");
+        self.archive.write_all(&length.to_le_bytes())?;
+        self.archive.write_all(header.as_bytes())
+    }
+}
+
 fn wrong(what: &'static str, expected: impl Into<String>, got: impl Into<String>) -> Wrong {
     (what, expected.into(), got.into())
 }
 
-fn parse(bytes: &[u8]) -> Result<NpyArray, Wrong> {
+/// Header and data.
+fn parse_header(bytes: &[u8]) -> Result<(Header, &[u8]), Wrong> {
     let Some(rest) = bytes.strip_prefix(b"\x93NUMPY") else {
         let start = &bytes[..bytes.len().min(6)];
         return Err(wrong("magic", "93 4E 55 4D 50 59", format!("{start:02X?}")));
@@ -82,14 +277,20 @@ fn parse(bytes: &[u8]) -> Result<NpyArray, Wrong> {
     let (header, body) = split_header(rest)?;
     let header =
         std::str::from_utf8(header).map_err(|_| wrong("header", "UTF-8 text", "other bytes"))?;
-    let entries = Header::parse(header)?;
-    let width = match entries.descr.as_str() {
-        "<f4" => 4,
-        "<f8" => 8,
+    Ok((Header::parse(header)?, body))
+}
+
+fn parse(bytes: &[u8]) -> Result<NpyArray, Wrong> {
+    let (entries, body) = parse_header(bytes)?;
+    let kind = entries.descr.as_str();
+    let width = match kind {
+        "|b1" | "|u1" | "|i1" => 1,
+        "<f4" | "<i4" => 4,
+        "<f8" | "<i8" => 8,
         other => {
             return Err(wrong(
                 "element type",
-                "'<f4' or '<f8'",
+                "'<f8', '<f4', '<i8', '<i4', '|u1', '|i1' or '|b1'",
                 format!("'{other}'"),
             ));
         }
@@ -97,41 +298,74 @@ fn parse(bytes: &[u8]) -> Result<NpyArray, Wrong> {
     if entries.fortran_order {
         return Err(wrong("order", "C order", "Fortran order"));
     }
-    let length = entries
-        .shape
-        .iter()
-        .try_fold(width, |product: usize, &axis| product.checked_mul(axis))
-        .ok_or_else(|| {
-            wrong(
-                "shape",
-                "a size that fits in memory",
-                format!("{:?}", entries.shape),
-            )
-        })?;
-    if body.len() != length {
-        return Err(wrong(
-            "data",
-            format!("{length} bytes for shape {:?}", entries.shape),
-            format!("{} bytes", body.len()),
-        ));
-    }
-    let data = if width == 4 {
-        let (numbers, _) = body.as_chunks::<4>();
-        numbers
+    check_length(&entries.shape, width, body)?;
+    let (fours, _) = body.as_chunks::<4>();
+    let (eights, _) = body.as_chunks::<8>();
+    let data = match kind {
+        "|i1" => body
             .iter()
-            .map(|&number| f64::from(f32::from_le_bytes(number)))
-            .collect()
-    } else {
-        let (numbers, _) = body.as_chunks::<8>();
-        numbers
+            .map(|&byte| f64::from(byte.cast_signed()))
+            .collect(),
+        "<f4" => fours
             .iter()
-            .map(|&number| f64::from_le_bytes(number))
-            .collect()
+            .map(|&four| f64::from(f32::from_le_bytes(four)))
+            .collect(),
+        "<i4" => fours
+            .iter()
+            .map(|&four| f64::from(i32::from_le_bytes(four)))
+            .collect(),
+        "<f8" => eights
+            .iter()
+            .map(|&eight| f64::from_le_bytes(eight))
+            .collect(),
+        "<i8" => eights
+            .iter()
+            .map(|&eight| i64::from_le_bytes(eight) as f64)
+            .collect(),
+        _ => body.iter().map(|&byte| f64::from(byte)).collect(),
     };
     Ok(NpyArray {
         shape: entries.shape,
         data,
     })
+}
+
+/// Text of an array of one string, `<U…` (UTF-32, padded with zeros).
+fn parse_text(bytes: &[u8]) -> Result<String, Wrong> {
+    let (entries, body) = parse_header(bytes)?;
+    let length = entries
+        .descr
+        .strip_prefix("<U")
+        .and_then(|length| length.parse::<usize>().ok());
+    let Some(length) = length.filter(|_| entries.shape.iter().product::<usize>() == 1) else {
+        let got = format!("'{}' of shape {:?}", entries.descr, entries.shape);
+        return Err(wrong("element type", "one text, '<U…'", got));
+    };
+    check_length(&[length], 4, body)?;
+    let (letters, _) = body.as_chunks::<4>();
+    letters
+        .iter()
+        .map(|&letter| u32::from_le_bytes(letter))
+        .take_while(|&letter| letter != 0)
+        .map(|letter| {
+            char::from_u32(letter).ok_or_else(|| wrong("text", "letters", format!("{letter:#X}")))
+        })
+        .collect()
+}
+
+fn check_length(shape: &[usize], width: usize, body: &[u8]) -> Result<(), Wrong> {
+    let length = shape
+        .iter()
+        .try_fold(width, |product: usize, &axis| product.checked_mul(axis))
+        .ok_or_else(|| wrong("shape", "a size that fits in memory", format!("{shape:?}")))?;
+    if body.len() != length {
+        return Err(wrong(
+            "data",
+            format!("{length} bytes for shape {shape:?}"),
+            format!("{} bytes", body.len()),
+        ));
+    }
+    Ok(())
 }
 
 /// What follows the magic, as header text and data. Version 1 counts the header in two bytes,
@@ -325,6 +559,38 @@ mod tests {
                 .to_string();
             assert!(message.contains(expected), "{message}");
             assert!(message.ends_with("x.npy"), "{message}");
+        }
+    }
+
+    #[test]
+    fn an_archive_gives_back_what_was_put_in() {
+        let mut writer = NpzWriter::new(std::io::Cursor::new(Vec::new()));
+        writer
+            .numbers("q", &[2, 3], &[0.0, 1.0, -2.5, f64::MAX, 1e-300, 7.0])
+            .unwrap();
+        writer.texts("names", &[2], &["a", "Ünï"]).unwrap();
+        writer.texts("meta", &[], &["{\"λ\": 1}"]).unwrap();
+        let bytes = writer.finish().unwrap().into_inner();
+        let mut archive = Npz::new(std::io::Cursor::new(&bytes), "x.npz").unwrap();
+        let q = archive.numbers("q").unwrap();
+        assert_eq!(q.shape, [2, 3]);
+        assert_eq!(q.data, [0.0, 1.0, -2.5, f64::MAX, 1e-300, 7.0]);
+        assert_eq!(archive.text("meta").unwrap(), "{\"λ\": 1}");
+        let message = archive.numbers("absent").unwrap_err().to_string();
+        assert!(
+            message.contains("q.npy") && message.ends_with("absent in x.npz"),
+            "{message}"
+        );
+        assert!(
+            archive
+                .text("q")
+                .unwrap_err()
+                .to_string()
+                .contains("one text")
+        );
+        for cut in 0..bytes.len() {
+            let archive = Npz::new(std::io::Cursor::new(&bytes[..cut]), "cut");
+            assert!(archive.is_err(), "cut at {cut}");
         }
     }
 

@@ -5,7 +5,10 @@ use std::sync::Arc;
 
 use anyhow::{Context, Result, ensure};
 use dexumi_calibrate::SetPoints;
-use dexumi_retarget::{Hand, KeypointSolver, NpyArray, finger_scales, keypoints_from_array};
+use dexumi_retarget::{
+    Hand, NpyArray, Preset, RetargetOptions, SmoothOptions, finger_scales, keypoints_from_array,
+    retarget_clip,
+};
 
 use super::curve::{Curve, Repeat, Stop, Stops};
 
@@ -114,14 +117,12 @@ impl Motion {
         let array = NpyArray::from_path(path)?;
         let clip = keypoints_from_array(&array).with_context(|| path.display().to_string())?;
         let scales = finger_scales(hand, &clip).with_context(|| path.display().to_string())?;
-        let mut solver = KeypointSolver::new(Arc::clone(hand), &scales);
-        let mut values = Vec::with_capacity(clip.len() * hand.dof());
-        let mut held = 0;
-        for keypoints in &clip {
-            let step = solver.step(keypoints, Some(1.0 / fps));
-            held += usize::from(step.flags != 0);
-            values.extend_from_slice(&step.position);
-        }
+        let options = RetargetOptions::new(Preset::dexumi(scales));
+        let steps =
+            retarget_clip(hand.clone(), &options, SmoothOptions::default(), &clip, 1.0 / fps)
+                .with_context(|| path.display().to_string())?;
+        let held = steps.iter().filter(|step| step.is_held()).count();
+        let values = steps.into_iter().flat_map(|step| step.position).collect();
         ensure!(
             held < clip.len(),
             "keypoints: expected a hand along the axes of {} (x out of the palm, z wrist to \

@@ -1,5 +1,6 @@
 //! A robot arm as data, and the check whether it can follow recorded wrist poses.
 
+mod box_solver;
 mod chain;
 mod check;
 mod file;

@@ -5,9 +5,9 @@ use std::sync::Arc;
 
 use nalgebra::{Isometry3, Point3, Vector3, Vector6};
 
+use crate::arm::box_solver::BoxSolver;
 use crate::arm::chain::{ArmKinematics, least_singular_value};
 use crate::arm::{Arm, ArmJoint, ArmMotion};
-use crate::solver::BoxSolver;
 
 /// Starts besides the last answer and the home posture, the same for every pose.
 const FIXED_SEEDS: usize = 8;

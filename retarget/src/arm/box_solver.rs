@@ -1,16 +1,10 @@
-//! Projected damped Gauss-Newton for a sum of squares within a box.
+//! Projected damped Gauss-Newton for a sum of squares within a box: the pose of a flange.
 
 /// Gradient and Gauss-Newton matrix of the objective, row-major, shapes (n,) and (n, n).
 #[derive(Debug, Clone)]
 pub(crate) struct Normal {
     pub(crate) gradient: Vec<f64>,
     pub(crate) matrix: Vec<f64>,
-}
-
-/// What a solve came to.
-pub(crate) struct Outcome {
-    pub(crate) value: f64,
-    pub(crate) iterations: u32,
 }
 
 /// Most iterations of one solve. Every iterate is feasible and no worse than the start, so
@@ -59,7 +53,7 @@ impl BoxSolver {
         q: &mut [f64],
         bounds: &[(f64, f64)],
         mut evaluate: impl FnMut(&[f64], Option<&mut Normal>) -> f64,
-    ) -> Outcome {
+    ) {
         let mut value = evaluate(q, Some(&mut self.normal));
         let mut damping = 0.0;
         let mut iterations = 0;
@@ -92,7 +86,6 @@ impl BoxSolver {
                 damping = (damping * DAMPING_UP).max(FIRST_DAMPING);
             }
         }
-        Outcome { value, iterations }
     }
 
     /// Marks the variables that may move: all but those at a bound and pushed against it. Returns

@@ -1,0 +1,501 @@
+//! The sum that one step minimises, with its exact gradient and Hessian.
+//!
+//! F(q) = Σᵢ wᵢ H_δ(‖p_task − p_origin − rᵢ‖) + Σₖ vₖ (1 − û_k · (p_task − p_origin)/lₖ)
+//!        + Σⱼ cⱼ (qⱼ − q̂ⱼ)² + λ ‖q − q₋‖² + Σ ½ k max(0, m − d)²
+//!
+//! with Huber's H_δ(d) = d²/(2δ) below δ and d − δ/2 above; [`Loss::Axes`] takes it of each
+//! coordinate apart. With a force γ_p = ∂F/∂p on each point p, its columns J and the world axes a of
+//! the joints that carry it,
+//!
+//! g = Σ_p J_pᵀ γ_p,  H = Σ_{p,s} J_pᵀ B_ps J_s + Σ_p Σ_{i ≤ j} (γ_p × aᵢ) · Jⱼ + 2 (c + λ),
+//!
+//! where B_ps = ∂γ_p/∂p_s and i ≤ j runs from the root outwards: ∂²p/∂qᵢ∂qⱼ = aᵢ × Jⱼ (zero for a
+//! prismatic i). Coupled joints write to their source's variable with their factor. Of the last sum,
+//! over pairs of capsules at distance d, the Hessian has k nnᵀ alone, n being the gradient of d.
+
+use nalgebra::Vector3;
+
+use super::linkage::{LinkPoint, Linkage};
+use crate::capsule::{Closest, PlacedCapsule};
+use crate::collision::{CollisionOptions, Pairs};
+use crate::hand::Hand;
+
+/// How the length of a residual counts.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub enum Loss {
+    /// Huber's loss of its norm.
+    Norm,
+    /// Huber's loss of each coordinate, summed.
+    Axes,
+    /// 1 − cos of the angle to the target, which is a unit vector; the points are `length` m apart
+    /// on one link.
+    Direction {
+        /// Distance of the two points (m).
+        length: f64,
+    },
+}
+
+/// One residual: where `task` should be, seen from `origin`.
+#[derive(Debug, Clone, Copy)]
+pub struct Term {
+    /// Index into the points; `None` is the root's origin.
+    pub origin: Option<usize>,
+    /// Index into the points.
+    pub task: usize,
+    /// How its length counts.
+    pub loss: Loss,
+    /// In root axes: a vector (m), or a unit vector for [`Loss::Direction`].
+    pub target: Vector3<f64>,
+    /// w.
+    pub weight: f64,
+}
+
+/// A quadratic pull on one variable.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Pull {
+    /// c, per rad² (m²).
+    pub weight: f64,
+    /// Where to (rad, m).
+    pub to: f64,
+}
+
+/// Symmetric 3 × 3: xx, xy, xz, yy, yz, zz.
+type Symmetric = [f64; 6];
+
+/// One column of a point's Jacobian and where its variable is.
+#[derive(Debug, Clone, Copy)]
+struct Column {
+    variable: usize,
+    /// Velocity of the point per unit of the variable, in root axes.
+    velocity: Vector3<f64>,
+}
+
+/// Two points whose positions bend each other's force.
+#[derive(Debug, Clone)]
+struct Coupling {
+    one: usize,
+    other: usize,
+}
+
+/// Pairs of capsules that push each other away.
+#[derive(Debug, Clone)]
+pub(super) struct Barrier {
+    pairs: Pairs,
+    options: CollisionOptions,
+    /// Factor of the stiffness.
+    stiffer: f64,
+    /// The first capsule's first end among the points.
+    first: usize,
+    placed: Vec<PlacedCapsule>,
+    /// Pairs within the margin at the last value.
+    active: Vec<(usize, usize, Closest)>,
+    /// Gradient of a distance, shape (n,).
+    slope: Vec<f64>,
+}
+
+/// Gradient, shape (n,), and lower triangle of the Hessian, row-major, shape (n, n).
+#[derive(Debug, Clone)]
+pub(super) struct Derivatives {
+    pub(super) gradient: Vec<f64>,
+    pub(super) hessian: Vec<f64>,
+}
+
+/// The objective in local variables; see [`Linkage`].
+#[derive(Debug, Clone)]
+pub(super) struct Objective {
+    pub(super) linkage: Linkage,
+    pub(super) terms: Vec<Term>,
+    pub(super) delta: f64,
+    /// The pull to the last answer, one weight for all.
+    pub(super) inertia: f64,
+    pub(super) last: Vec<f64>,
+    /// The posture, one entry per local variable.
+    pub(super) posture: Vec<Pull>,
+    barrier: Option<Barrier>,
+    couplings: Vec<Coupling>,
+    /// Coupling of each term with two moving points.
+    coupling_of: Vec<Option<usize>>,
+    positions: Vec<Vector3<f64>>,
+    forces: Vec<Vector3<f64>>,
+    own: Vec<Symmetric>,
+    between: Vec<Symmetric>,
+    columns: Vec<Column>,
+    /// Start of each point's columns, and the end of the last.
+    starts: Vec<usize>,
+    /// Twist and variable of the carriers passed so far.
+    carried: Vec<(Vector3<f64>, usize)>,
+}
+
+impl Objective {
+    /// `apart` adds the pairs of capsules that push each other away.
+    pub(super) fn new(
+        hand: &Hand,
+        points: &[LinkPoint],
+        terms: Vec<Term>,
+        delta: f64,
+        apart: Option<&CollisionOptions>,
+    ) -> Self {
+        let pairs = apart.map(|options| (Pairs::new(hand), options));
+        let ends = pairs.as_ref().map_or(&[][..], |(pairs, _)| pairs.ends());
+        let linkage = Linkage::new(hand, &[points, ends].concat());
+        let dof = linkage.dof();
+        let mut couplings: Vec<Coupling> = Vec::new();
+        let moves = |point: usize| !linkage.chains[point].variables.is_empty();
+        let coupling_of = terms
+            .iter()
+            .map(|term| {
+                let origin = term.origin.filter(|&origin| moves(origin))?;
+                if matches!(term.loss, Loss::Direction { .. }) || !moves(term.task) {
+                    return None;
+                }
+                let (one, other) = (origin.min(term.task), origin.max(term.task));
+                let known = couplings
+                    .iter()
+                    .position(|coupling| (coupling.one, coupling.other) == (one, other));
+                Some(known.unwrap_or_else(|| {
+                    couplings.push(Coupling { one, other });
+                    couplings.len() - 1
+                }))
+            })
+            .collect();
+        let mut starts = vec![0];
+        let mut columns = Vec::new();
+        for chain in &linkage.chains[..points.len()] {
+            columns.extend(chain.variables.iter().map(|&variable| Column {
+                variable,
+                velocity: Vector3::zeros(),
+            }));
+            starts.push(columns.len());
+        }
+        let longest = linkage
+            .chains
+            .iter()
+            .map(|chain| chain.carriers.len())
+            .max();
+        let points = points.len();
+        let barrier = pairs.map(|(pairs, options)| Barrier {
+            placed: pairs.placed(),
+            active: Vec::with_capacity(pairs.count()),
+            pairs,
+            options: *options,
+            stiffer: 1.0,
+            first: points,
+            slope: vec![0.0; dof],
+        });
+        Self {
+            barrier,
+            linkage,
+            terms,
+            delta,
+            inertia: 0.0,
+            last: vec![0.0; dof],
+            posture: vec![Pull::default(); dof],
+            between: vec![[0.0; 6]; couplings.len()],
+            couplings,
+            coupling_of,
+            positions: vec![Vector3::zeros(); points],
+            forces: vec![Vector3::zeros(); points],
+            own: vec![[0.0; 6]; points],
+            columns,
+            starts,
+            carried: Vec::with_capacity(longest.unwrap_or(0)),
+        }
+    }
+
+    pub(super) fn stiffen(&mut self, stiffer: f64) {
+        if let Some(barrier) = &mut self.barrier {
+            barrier.stiffer = stiffer;
+        }
+    }
+
+    pub(super) fn dof(&self) -> usize {
+        self.linkage.dof()
+    }
+
+    /// First variable of each row of the Hessian's lower triangle that can be other than zero.
+    pub(super) fn profile(&self) -> Vec<usize> {
+        if self.barrier.is_some() {
+            return vec![0; self.dof()];
+        }
+        let mut first: Vec<usize> = (0..self.dof()).collect();
+        let mut join = |variables: &[usize]| {
+            if let Some(&least) = variables.iter().min() {
+                for &variable in variables {
+                    first[variable] = first[variable].min(least);
+                }
+            }
+        };
+        for chain in &self.linkage.chains {
+            join(&chain.variables);
+        }
+        for coupling in &self.couplings {
+            let chains = &self.linkage.chains;
+            join(
+                &[
+                    &chains[coupling.one].variables[..],
+                    &chains[coupling.other].variables,
+                ]
+                .concat(),
+            );
+        }
+        first
+    }
+
+    /// F at `q` (local variables). The derivatives are then those at `q`.
+    pub(super) fn value(&mut self, q: &[f64]) -> f64 {
+        self.linkage.update(q);
+        for (index, position) in self.positions.iter_mut().enumerate() {
+            *position = self.linkage.point(index);
+        }
+        let mut value = 0.0;
+        for term in &self.terms {
+            value += match term.loss {
+                Loss::Norm => term.weight * huber(self.residual(term).norm(), self.delta),
+                Loss::Axes => {
+                    let r = self.residual(term);
+                    term.weight * r.iter().map(|x| huber(x.abs(), self.delta)).sum::<f64>()
+                }
+                Loss::Direction { length } => {
+                    term.weight * (1.0 - self.span(term).dot(&term.target) / length)
+                }
+            };
+        }
+        for ((q, last), pull) in q.iter().zip(&self.last).zip(&self.posture) {
+            let (moved, away) = (q - last, q - pull.to);
+            value += self.inertia * moved * moved + pull.weight * away * away;
+        }
+        if let Some(barrier) = &mut self.barrier {
+            value += barrier.value(&self.linkage);
+        }
+        value
+    }
+
+    fn span(&self, term: &Term) -> Vector3<f64> {
+        let origin = term
+            .origin
+            .map_or_else(Vector3::zeros, |origin| self.positions[origin]);
+        self.positions[term.task] - origin
+    }
+
+    /// Length of a term's residual at the last value (m).
+    pub(super) fn error(&self, term: usize) -> f64 {
+        self.residual(&self.terms[term]).norm()
+    }
+
+    fn residual(&self, term: &Term) -> Vector3<f64> {
+        self.span(term) - term.target
+    }
+
+    /// Gradient and Hessian at `q`, the point of the last [`Objective::value`].
+    pub(super) fn derivatives(&mut self, q: &[f64], out: &mut Derivatives) {
+        let n = self.dof();
+        self.find_forces();
+        out.gradient.fill(0.0);
+        out.hessian.fill(0.0);
+        for ((i, q), (last, pull)) in q
+            .iter()
+            .enumerate()
+            .zip(self.last.iter().zip(&self.posture))
+        {
+            out.gradient[i] = 2.0 * (self.inertia * (q - last) + pull.weight * (q - pull.to));
+            out.hessian[i * n + i] = 2.0 * (self.inertia + pull.weight);
+        }
+        for point in 0..self.positions.len() {
+            self.add_point(point, out);
+        }
+        for (coupling, block) in self.couplings.iter().zip(&self.between) {
+            let range = |point: usize| self.starts[point]..self.starts[point + 1];
+            for other in &self.columns[range(coupling.other)] {
+                let bent = times(block, &other.velocity);
+                for one in &self.columns[range(coupling.one)] {
+                    let entry = one.velocity.dot(&bent);
+                    let (row, column) = (one.variable, other.variable);
+                    if row > column {
+                        out.hessian[row * n + column] += entry;
+                    } else if row < column {
+                        out.hessian[column * n + row] += entry;
+                    } else {
+                        out.hessian[row * n + row] += 2.0 * entry;
+                    }
+                }
+            }
+        }
+        if let Some(barrier) = &mut self.barrier {
+            barrier.add(&self.linkage, out);
+        }
+    }
+
+    /// γ of each point and the blocks B.
+    fn find_forces(&mut self) {
+        self.forces.fill(Vector3::zeros());
+        self.own.fill([0.0; 6]);
+        self.between.fill([0.0; 6]);
+        for at in 0..self.terms.len() {
+            let term = self.terms[at];
+            let (force, block) = match term.loss {
+                Loss::Norm => {
+                    let r = self.residual(&term);
+                    let distance = r.norm();
+                    if distance < self.delta {
+                        let bend = term.weight / self.delta;
+                        (bend * r, [bend, 0.0, 0.0, bend, 0.0, bend])
+                    } else {
+                        // The loss grows by the length: flat along the residual, bent across it.
+                        let bend = term.weight / distance;
+                        let u = r / distance;
+                        let across = [
+                            bend * (1.0 - u.x * u.x),
+                            -bend * u.x * u.y,
+                            -bend * u.x * u.z,
+                            bend * (1.0 - u.y * u.y),
+                            -bend * u.y * u.z,
+                            bend * (1.0 - u.z * u.z),
+                        ];
+                        (bend * r, across)
+                    }
+                }
+                Loss::Axes => {
+                    let r = self.residual(&term);
+                    let slope = term.weight / self.delta;
+                    let bend = |x: f64| if x.abs() < self.delta { slope } else { 0.0 };
+                    let force = r.map(|x| term.weight * (x / self.delta).clamp(-1.0, 1.0));
+                    (force, [bend(r.x), 0.0, 0.0, bend(r.y), 0.0, bend(r.z)])
+                }
+                Loss::Direction { length } => (-term.weight / length * term.target, [0.0; 6]),
+            };
+            self.forces[term.task] += force;
+            add(&mut self.own[term.task], &block, 1.0);
+            if let Some(origin) = term.origin {
+                self.forces[origin] -= force;
+                add(&mut self.own[origin], &block, 1.0);
+            }
+            if let Some(coupling) = self.coupling_of[at] {
+                add(&mut self.between[coupling], &block, -1.0);
+            }
+        }
+    }
+
+    /// What one point's force and own block add.
+    fn add_point(&mut self, point: usize, out: &mut Derivatives) {
+        let n = self.dof();
+        let chain = &self.linkage.chains[point];
+        if chain.carriers.is_empty() {
+            return;
+        }
+        let (position, force) = (self.positions[point], self.forces[point]);
+        let columns = &mut self.columns[self.starts[point]..self.starts[point + 1]];
+        for column in columns.iter_mut() {
+            column.velocity = Vector3::zeros();
+        }
+        self.carried.clear();
+        for carrier in &chain.carriers {
+            let placed = self.linkage.placed(carrier);
+            let axis = Vector3::from(placed.axis) * carrier.factor;
+            let (velocity, twist) = if carrier.is_prismatic {
+                (axis, Vector3::zeros())
+            } else {
+                (
+                    axis.cross(&(position - Vector3::from(placed.origin))),
+                    force.cross(&axis),
+                )
+            };
+            columns[carrier.column].velocity += velocity;
+            // Joints nearer to the root turn this column.
+            let variable = columns[carrier.column].variable;
+            for &(twist, inner) in &self.carried {
+                let entry = twist.dot(&velocity);
+                let (row, column) = (variable.max(inner), variable.min(inner));
+                let twice = if row == column { 2.0 } else { 1.0 };
+                out.hessian[row * n + column] += twice * entry;
+            }
+            out.hessian[variable * n + variable] += twist.dot(&velocity);
+            self.carried.push((twist, variable));
+        }
+        let block = &self.own[point];
+        for (at, column) in columns.iter().enumerate() {
+            out.gradient[column.variable] += column.velocity.dot(&force);
+            let bent = times(block, &column.velocity);
+            // Variables of a chain ascend.
+            for inner in &columns[..=at] {
+                out.hessian[column.variable * n + inner.variable] += inner.velocity.dot(&bent);
+            }
+        }
+    }
+}
+
+impl Barrier {
+    fn value(&mut self, linkage: &Linkage) -> f64 {
+        linkage.place(self.first, &mut self.placed);
+        let margin_m = self.options.margin_m;
+        let stiffness = self.stiffer * self.options.stiffness;
+        self.active.clear();
+        let mut value = 0.0;
+        self.pairs
+            .near(&self.placed, margin_m, |one, other, closest| {
+                let depth = margin_m - closest.distance;
+                value += 0.5 * stiffness * depth * depth;
+                self.active.push((one, other, closest));
+            });
+        value
+    }
+
+    fn add(&mut self, linkage: &Linkage, out: &mut Derivatives) {
+        let n = self.slope.len();
+        for (one, other, closest) in &self.active {
+            self.slope.fill(0.0);
+            let sides = [
+                (one, closest.on_first, 1.0),
+                (other, closest.on_second, -1.0),
+            ];
+            for (capsule, point, sign) in sides {
+                let chain = &linkage.chains[self.first + 2 * capsule];
+                for carrier in &chain.carriers {
+                    let placed = linkage.placed(carrier);
+                    let axis = Vector3::from(placed.axis) * (sign * carrier.factor);
+                    let velocity = if carrier.is_prismatic {
+                        axis
+                    } else {
+                        axis.cross(&(point.coords - Vector3::from(placed.origin)))
+                    };
+                    self.slope[chain.variables[carrier.column]] += velocity.dot(&closest.direction);
+                }
+            }
+            let depth = self.options.margin_m - closest.distance;
+            for row in 0..n {
+                let slope = self.stiffer * self.options.stiffness * self.slope[row];
+                if slope == 0.0 {
+                    continue;
+                }
+                out.gradient[row] -= slope * depth;
+                for column in 0..=row {
+                    out.hessian[row * n + column] += slope * self.slope[column];
+                }
+            }
+        }
+    }
+}
+
+/// Huber's loss of a length.
+pub(super) fn huber(length: f64, delta: f64) -> f64 {
+    if length < delta {
+        length * length / (2.0 * delta)
+    } else {
+        length - 0.5 * delta
+    }
+}
+
+#[inline(always)]
+fn times(m: &Symmetric, v: &Vector3<f64>) -> Vector3<f64> {
+    Vector3::new(
+        m[0] * v.x + m[1] * v.y + m[2] * v.z,
+        m[1] * v.x + m[3] * v.y + m[4] * v.z,
+        m[2] * v.x + m[4] * v.y + m[5] * v.z,
+    )
+}
+
+#[inline(always)]
+fn add(to: &mut Symmetric, what: &Symmetric, sign: f64) {
+    for (to, what) in to.iter_mut().zip(what) {
+        *to += sign * what;
+    }
+}
