@@ -8,13 +8,19 @@ use dexumi_retarget::{
 };
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
-    let file = std::env::args().nth(1).ok_or("expected a file of keypoints, [n, 21, 3]")?;
+    let file = std::env::args()
+        .nth(1)
+        .ok_or("expected a file of keypoints, [n, 21, 3]")?;
     let hand = Hand::by_name("xhand_right")?;
     let clip = keypoints_from_array(&NpyArray::from_path(file.as_ref())?)?;
     let scales = finger_scales(&hand, &clip)?;
     let options = RetargetOptions::new(Preset::dexumi(scales));
     for step in retarget_clip(hand, &options, SmoothOptions::default(), &clip, 1.0 / 30.0)? {
-        println!("{:.4?} index tip off by {:.1} mm", step.position, 1e3 * step.tip_error_m[1]);
+        println!(
+            "{:.4?} index tip off by {:.1} mm",
+            step.position,
+            1e3 * step.tip_error_m[1]
+        );
     }
     Ok(())
 }

@@ -10,9 +10,9 @@
 use std::{path::PathBuf, process::ExitCode};
 
 use dexumi_retarget::{
-    Finger, HANDS, Hand, Keypoints, Limits, LinkPoint, Loss, NpyArray, Npz, Preset, RetargetOptions,
-    Retargeter, SmoothOptions, StepSolver, Term, Tracker, TrackerOptions, UrdfOptions, Verdict, finger_scales,
-    keypoints_from_array, retarget_clip,
+    Finger, HANDS, Hand, Keypoints, Limits, LinkPoint, Loss, NpyArray, Npz, Preset,
+    RetargetOptions, Retargeter, SmoothOptions, StepSolver, Term, Tracker, TrackerOptions,
+    UrdfOptions, Verdict, finger_scales, keypoints_from_array, retarget_clip,
 };
 use nalgebra::{Point3, Vector3};
 use serde::Deserialize;
@@ -64,7 +64,9 @@ fn run() -> Result<(), Failure> {
     let mut arguments = std::env::args_os().skip(1);
     while let Some(argument) = arguments.next() {
         if argument == "--urdf" {
-            urdf = Some(PathBuf::from(arguments.next().ok_or("expected a folder after --urdf")?));
+            urdf = Some(PathBuf::from(
+                arguments.next().ok_or("expected a folder after --urdf")?,
+            ));
         } else {
             files.push(PathBuf::from(argument));
         }
@@ -98,20 +100,32 @@ fn score(file: &std::path::Path, urdf: Option<&std::path::Path>) -> Result<(), F
     }
     let dt_s = 1.0 / meta.fps;
     let mut live = Retargeter::new(hand.clone(), &options)?;
-    let live: Motion =
-        clip.iter().map(|keypoints| live.step(keypoints, Some(dt_s)).position.clone()).collect();
+    let live: Motion = clip
+        .iter()
+        .map(|keypoints| live.step(keypoints, Some(dt_s)).position.clone())
+        .collect();
     let mut tracker = Tracker::new(hand.clone(), &options, TrackerOptions::default())?;
-    let tracked: Motion =
-        clip.iter().map(|keypoints| tracker.step(keypoints, Some(dt_s)).position.clone()).collect();
-    let recorded: Vec<Verdict> =
-        retarget_clip(hand.clone(), &options, smooth, &clip, dt_s)?;
-    let recorded: Motion = recorded.into_iter().map(|verdict| verdict.position).collect();
+    let tracked: Motion = clip
+        .iter()
+        .map(|keypoints| tracker.step(keypoints, Some(dt_s)).position.clone())
+        .collect();
+    let recorded: Vec<Verdict> = retarget_clip(hand.clone(), &options, smooth, &clip, dt_s)?;
+    let recorded: Motion = recorded
+        .into_iter()
+        .map(|verdict| verdict.position)
+        .collect();
 
     let their_scale = |_: Finger| meta.scaling;
-    let our_scale =
-        |finger: Finger| scales.iter().find(|scale| scale.finger == finger).map_or(1.0, |s| s.tip);
-    let (their_goals, our_goals) =
-        (reachable(&hand, &clip, their_scale), reachable(&hand, &clip, our_scale));
+    let our_scale = |finger: Finger| {
+        scales
+            .iter()
+            .find(|scale| scale.finger == finger)
+            .map_or(1.0, |s| s.tip)
+    };
+    let (their_goals, our_goals) = (
+        reachable(&hand, &clip, their_scale),
+        reachable(&hand, &clip, our_scale),
+    );
     let rows = [
         ("theirs", &theirs, &their_goals),
         ("theirs, no filter", &raw, &their_goals),
@@ -135,14 +149,18 @@ fn find_hand(meta: &Meta, urdf: Option<&std::path::Path>) -> Result<Hand, Failur
         return Ok(Hand::by_name(&own)?);
     }
     let folder = urdf.ok_or("expected --urdf DIR for this hand")?;
-    let name = std::path::Path::new(&meta.urdf).file_name().unwrap_or_default();
+    let name = std::path::Path::new(&meta.urdf)
+        .file_name()
+        .unwrap_or_default();
     let path = find_file(folder, name).ok_or("its URDF is not below --urdf")?;
     Ok(Hand::from_urdf(&path, &UrdfOptions::default())?)
 }
 
 fn find_file(folder: &std::path::Path, name: &std::ffi::OsStr) -> Option<PathBuf> {
-    let mut entries: Vec<PathBuf> =
-        std::fs::read_dir(folder).ok()?.filter_map(|entry| Some(entry.ok()?.path())).collect();
+    let mut entries: Vec<PathBuf> = std::fs::read_dir(folder)
+        .ok()?
+        .filter_map(|entry| Some(entry.ok()?.path()))
+        .collect();
     entries.sort();
     entries.into_iter().find_map(|path| {
         if path.is_dir() {
@@ -157,7 +175,12 @@ fn find_file(folder: &std::path::Path, name: &std::ffi::OsStr) -> Option<PathBuf
 fn motion(hand: &Hand, array: &NpyArray, names: &[String]) -> Motion {
     let columns: Vec<usize> = hand
         .variable_names()
-        .map(|name| names.iter().position(|known| known == name).expect("a known joint"))
+        .map(|name| {
+            names
+                .iter()
+                .position(|known| known == name)
+                .expect("a known joint")
+        })
         .collect();
     array
         .data
@@ -174,7 +197,9 @@ fn tips(hand: &Hand, motion: &Motion) -> Vec<Vec<Vector3<f64>>> {
             let pose = hand.forward(q);
             let frame = hand.wrist();
             let wrist = Point3::from(frame.link_from_frame.translation.vector);
-            let wrist = frame.joint.map_or(wrist, |joint| pose.root_from_joint[joint] * wrist);
+            let wrist = frame
+                .joint
+                .map_or(wrist, |joint| pose.root_from_joint[joint] * wrist);
             pose.tips.iter().map(|tip| tip - wrist).collect()
         })
         .collect()
@@ -238,8 +263,13 @@ fn judge(
         for (index, tip) in hand.tips().iter().enumerate() {
             error += (tips[step][index] - goals[step][index]).norm();
             errors += 1;
-            let thumb = hand.tips().iter().position(|tip| tip.finger == Finger::Thumb);
-            let Some(thumb) = thumb.filter(|&thumb| thumb != index) else { continue };
+            let thumb = hand
+                .tips()
+                .iter()
+                .position(|tip| tip.finger == Finger::Thumb);
+            let Some(thumb) = thumb.filter(|&thumb| thumb != index) else {
+                continue;
+            };
             let human = clip[step][4] - clip[step][4 + 4 * tip.finger as usize];
             if human.norm() < PINCH_M {
                 gap += (tips[step][thumb] - tips[step][index]).norm();

@@ -15,9 +15,7 @@ use std::{
     process::ExitCode,
 };
 
-use dexumi_retarget::{
-    HANDS, Hand, LinkPoint, Loss, NpyArray, Npz, StepSolver, Term, UrdfOptions,
-};
+use dexumi_retarget::{HANDS, Hand, LinkPoint, Loss, NpyArray, Npz, StepSolver, Term, UrdfOptions};
 use nalgebra::Vector3;
 use nix::time::{ClockId, clock_gettime};
 use serde::Deserialize;
@@ -85,13 +83,20 @@ fn run() -> Result<bool, Failure> {
     let mut files = Vec::new();
     let mut arguments = std::env::args_os().skip(1);
     while let Some(argument) = arguments.next() {
-        let mut value = || arguments.next().map(PathBuf::from).ok_or("expected a folder after it");
+        let mut value = || {
+            arguments
+                .next()
+                .map(PathBuf::from)
+                .ok_or("expected a folder after it")
+        };
         match argument.to_str() {
             Some("--urdf") => urdf = Some(value()?),
             Some("--out") => out = Some(value()?),
             Some("--help" | "-h") => {
                 println!("score_reference [--urdf DIR] [--out DIR] FILE.npz …");
-                println!("  --urdf DIR  the URDFs of hands that have no hand file here (ability, shadow, svh)");
+                println!(
+                    "  --urdf DIR  the URDFs of hands that have no hand file here (ability, shadow, svh)"
+                );
                 println!("  --out DIR   writes NAME.csv there, F of each step");
                 return Ok(true);
             }
@@ -103,7 +108,17 @@ fn run() -> Result<bool, Failure> {
     }
     println!(
         "{:44} {:>5} {:>6} {:>6} {:>5} {:>10} {:>11} {:>11} {:>8} {:>8} {:>5}",
-        "file", "steps", "lower", "equal", "worse", "worst", "mean F", "theirs", "µs p50", "p99", "iter"
+        "file",
+        "steps",
+        "lower",
+        "equal",
+        "worse",
+        "worst",
+        "mean F",
+        "theirs",
+        "µs p50",
+        "p99",
+        "iter"
     );
     let (mut steps, mut lower, mut worse) = (0, 0, 0);
     for file in &files {
@@ -111,10 +126,18 @@ fn run() -> Result<bool, Failure> {
             .map_err(|error| format!("{}: {error}", file.display()))?;
         let score = problem.solve()?;
         let count = |keep: fn(f64) -> bool| {
-            score.values.iter().filter(|(ours, theirs)| keep(ours - theirs)).count()
+            score
+                .values
+                .iter()
+                .filter(|(ours, theirs)| keep(ours - theirs))
+                .count()
         };
         let (file_lower, file_worse) = (count(|d| d < -TOLERANCE), count(|d| d > TOLERANCE));
-        let worst = score.values.iter().map(|(ours, theirs)| ours - theirs).fold(f64::MIN, f64::max);
+        let worst = score
+            .values
+            .iter()
+            .map(|(ours, theirs)| ours - theirs)
+            .fold(f64::MIN, f64::max);
         let mean = |pick: fn(&(f64, f64)) -> f64| {
             score.values.iter().map(pick).sum::<f64>() / score.values.len() as f64
         };
@@ -175,7 +198,9 @@ impl Problem {
         let loss = match meta.kind.as_str() {
             "position" => Loss::Axes,
             "vector" | "dexpilot" => Loss::Norm,
-            other => return Err(format!("type {other}, expected vector, position or dexpilot").into()),
+            other => {
+                return Err(format!("type {other}, expected vector, position or dexpilot").into());
+            }
         };
         let terms: Vec<Term> = meta
             .task_idx
@@ -210,15 +235,29 @@ impl Problem {
         let mut numbers = |name: &str, shape: &[usize]| -> Result<NpyArray, Failure> {
             let array = archive.numbers(name)?;
             if array.shape.get(1..) != Some(shape) {
-                return Err(format!("{name}: shape {:?}, expected [n] + {shape:?}", array.shape).into());
+                return Err(
+                    format!("{name}: shape {:?}, expected [n] + {shape:?}", array.shape).into(),
+                );
             }
             Ok(array)
         };
-        let (q_last, q_opt) = (numbers("q_last", &[names.len()])?, numbers("q_opt", &[names.len()])?);
-        let (targets, weights) = (numbers("ref", &[terms.len(), 3])?, numbers("w", &[terms.len()])?);
+        let (q_last, q_opt) = (
+            numbers("q_last", &[names.len()])?,
+            numbers("q_opt", &[names.len()])?,
+        );
+        let (targets, weights) = (
+            numbers("ref", &[terms.len(), 3])?,
+            numbers("w", &[terms.len()])?,
+        );
         let steps = q_last.shape[0];
-        if [&q_opt, &targets, &weights].iter().any(|array| array.shape[0] != steps) || steps == 0 {
-            return Err("q_last, q_opt, ref and w differ in their number of steps, or are empty".into());
+        if [&q_opt, &targets, &weights]
+            .iter()
+            .any(|array| array.shape[0] != steps)
+            || steps == 0
+        {
+            return Err(
+                "q_last, q_opt, ref and w differ in their number of steps, or are empty".into(),
+            );
         }
         Ok(Self {
             hand,
@@ -248,7 +287,11 @@ impl Problem {
         let (mut last, mut q) = (vec![0.0; dof], vec![0.0; dof]);
         let terms = self.terms.len();
         // What the position problems weigh is the mean over all coordinates.
-        let share = if self.terms[0].loss == Loss::Axes { 1.0 / (3 * terms) as f64 } else { 1.0 };
+        let share = if self.terms[0].loss == Loss::Axes {
+            1.0 / (3 * terms) as f64
+        } else {
+            1.0
+        };
         for step in 0..self.steps {
             self.permute(&self.q_last, step, &mut last);
             q.copy_from_slice(&last);
@@ -283,7 +326,11 @@ impl Problem {
 impl Score {
     fn write(&self, out: &Path, file: &Path) -> Result<(), Failure> {
         std::fs::create_dir_all(out)?;
-        let name = file.file_stem().unwrap_or_default().to_string_lossy().into_owned();
+        let name = file
+            .file_stem()
+            .unwrap_or_default()
+            .to_string_lossy()
+            .into_owned();
         let mut text = String::from("step,F,F_dex_retargeting,micros,iterations\n");
         for (step, (ours, theirs)) in self.values.iter().enumerate() {
             text += &format!(
@@ -305,23 +352,46 @@ fn find_hand(meta: &Meta, urdf: Option<&Path>) -> Result<Hand, Failure> {
     } else {
         let name = Path::new(&meta.urdf).file_name().unwrap_or_default();
         let folder = urdf.ok_or_else(|| {
-            format!("no hand file {own}; give the folder that holds {} by --urdf", name.display())
+            format!(
+                "no hand file {own}; give the folder that holds {} by --urdf",
+                name.display()
+            )
         })?;
         let path = find_file(folder, Path::new(name)).ok_or_else(|| {
-            format!("no {} in {} or below; correct --urdf", name.display(), folder.display())
+            format!(
+                "no {} in {} or below; correct --urdf",
+                name.display(),
+                folder.display()
+            )
         })?;
         Hand::from_urdf(&path, &UrdfOptions::default())?
     };
-    let is_floating = meta.target_joint_names.iter().any(|name| name.starts_with("dummy_"));
-    Ok(if is_floating { hand.with_floating_root() } else { hand })
+    let is_floating = meta
+        .target_joint_names
+        .iter()
+        .any(|name| name.starts_with("dummy_"));
+    Ok(if is_floating {
+        hand.with_floating_root()
+    } else {
+        hand
+    })
 }
 
 /// A file of that name in a folder or below.
 fn find_file(folder: &Path, name: &Path) -> Option<PathBuf> {
-    let mut entries: Vec<PathBuf> =
-        std::fs::read_dir(folder).ok()?.filter_map(|entry| Some(entry.ok()?.path())).collect();
+    let mut entries: Vec<PathBuf> = std::fs::read_dir(folder)
+        .ok()?
+        .filter_map(|entry| Some(entry.ok()?.path()))
+        .collect();
     entries.sort();
-    entries.iter().find(|path| path.is_file() && path.file_name() == Some(name.as_os_str())).cloned().or_else(
-        || entries.iter().filter(|path| path.is_dir()).find_map(|path| find_file(path, name)),
-    )
+    entries
+        .iter()
+        .find(|path| path.is_file() && path.file_name() == Some(name.as_os_str()))
+        .cloned()
+        .or_else(|| {
+            entries
+                .iter()
+                .filter(|path| path.is_dir())
+                .find_map(|path| find_file(path, name))
+        })
 }

@@ -51,17 +51,28 @@ impl Pairs {
         };
         let ends: Vec<LinkPoint> = capsules
             .iter()
-            .flat_map(|capsule| [end(capsule.joint, capsule.from), end(capsule.joint, capsule.to)])
+            .flat_map(|capsule| {
+                [
+                    end(capsule.joint, capsule.from),
+                    end(capsule.joint, capsule.to),
+                ]
+            })
             .collect();
         let last_link = |finger: Finger| {
-            hand.tips().iter().find(|tip| tip.finger == finger).map(|tip| tip.joint)
+            hand.tips()
+                .iter()
+                .find(|tip| tip.finger == finger)
+                .map(|tip| tip.joint)
         };
         let thumb = last_link(Finger::Thumb);
         let is_pinch = |one: Option<usize>, other: Option<usize>| {
-            let fingers = Finger::ALL.iter().filter(|&&finger| finger != Finger::Thumb);
+            let fingers = Finger::ALL
+                .iter()
+                .filter(|&&finger| finger != Finger::Thumb);
             let is_last = |joint| fingers.clone().any(|&finger| last_link(finger) == joint);
             thumb.is_some()
-                && joint_pair(one, other, thumb).is_some_and(|joint| joint.is_some() && is_last(joint))
+                && joint_pair(one, other, thumb)
+                    .is_some_and(|joint| joint.is_some() && is_last(joint))
         };
         let mut pairs = hand.collision_pairs();
         pairs.retain(|&(one, other)| !is_pinch(capsules[one].joint, capsules[other].joint));
@@ -126,7 +137,12 @@ impl Hand {
     /// # Panics
     /// When the length of `q` is not [`Hand::dof`].
     pub fn clearance(&self, q: &[f64]) -> f64 {
-        assert_eq!(q.len(), self.dof(), "q of {} has the wrong length", self.name());
+        assert_eq!(
+            q.len(),
+            self.dof(),
+            "q of {} has the wrong length",
+            self.name()
+        );
         Collision::new(self, &CollisionOptions::default()).clearance(q)
     }
 }
@@ -184,7 +200,9 @@ impl Collision {
         self.linkage.update(&self.local);
         self.linkage.place(0, &mut self.placed);
         let mut least = FAR_M;
-        self.pairs.near(&self.placed, FAR_M, |_, _, closest| least = least.min(closest.distance));
+        self.pairs.near(&self.placed, FAR_M, |_, _, closest| {
+            least = least.min(closest.distance)
+        });
         least
     }
 

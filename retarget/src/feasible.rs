@@ -103,7 +103,8 @@ impl Feasible {
         for (variable, bounds) in self.bounds.iter_mut().enumerate() {
             let (lower, upper) = self.limits[variable];
             let now = motion.position[variable];
-            let (mut slowest, mut fastest) = (-self.velocities[variable], self.velocities[variable]);
+            let (mut slowest, mut fastest) =
+                (-self.velocities[variable], self.velocities[variable]);
             if a.is_finite() {
                 let brake = |distance: f64| {
                     (a * a * dt_s * dt_s + 2.0 * a * distance.max(0.0)).sqrt() - a * dt_s

@@ -155,7 +155,10 @@ pub fn finger_scales(hand: &Hand, clip: &[Keypoints]) -> Result<Vec<FingerScale>
 
 /// Why keypoints cannot be followed: 0, or flags of [`crate::Verdict`].
 pub(crate) fn check(keypoints: &Keypoints, side: Side, axes: Axes) -> u32 {
-    if !keypoints.iter().all(|point| point.iter().all(|x| x.is_finite())) {
+    if !keypoints
+        .iter()
+        .all(|point| point.iter().all(|x| x.is_finite()))
+    {
         return crate::NON_FINITE;
     }
     let [wrist, index, middle, little] = [0, 5, 9, 17].map(|at| keypoints[at]);
@@ -165,12 +168,14 @@ pub(crate) fn check(keypoints: &Keypoints, side: Side, axes: Axes) -> u32 {
     if !is_palm {
         return crate::DEGENERATE;
     }
-    let farthest = keypoints.iter().map(|point| (point - wrist).norm()).fold(0.0, f64::max);
+    let farthest = keypoints
+        .iter()
+        .map(|point| (point - wrist).norm())
+        .fold(0.0, f64::max);
     if farthest > FARTHEST_KEYPOINT * palm.norm() {
         return crate::DEGENERATE;
     }
-    let is_turned = palm.z < 0.5 * palm.norm()
-        || (index - little).y * side.thumb_along_y() <= 0.0;
+    let is_turned = palm.z < 0.5 * palm.norm() || (index - little).y * side.thumb_along_y() <= 0.0;
     if axes == Axes::Hand && is_turned {
         return crate::WRONG_AXES;
     }

@@ -7,6 +7,8 @@
 //! - [`Retargeter`]: 21 hand keypoints, by projected, damped Newton;
 //!
 //! and [`WristMap`] places it in the world; [`retarget_episode`] does both for a recording. [`Kinematics`] says where its parts are.
+//! An [`Arm`] is data too ([`ARMS`], `arms/*.toml`); [`ArmChecker`] tells whether it can carry the hand through a recording, and
+//! [`search_placements`] where to put it. Capsules give the distance of links, hands and arms ([`nearest_pair`]).
 //!
 //! # Conventions
 //!
@@ -20,6 +22,7 @@
 //! - Input that is not finite never reaches an answer: the previous one is held, or none is given,
 //!   and a flag says so. Answers are always finite and inside the limits.
 
+mod arm;
 mod capsule;
 mod capsules;
 mod collision;
@@ -34,15 +37,24 @@ mod keypoints;
 mod kinematics;
 mod motor;
 mod npy;
+mod parallel;
 mod preset;
 mod retargeter;
+mod se3;
 mod smooth;
 mod solver;
 mod tracker;
 mod urdf;
 mod wrist;
 
-pub use capsule::{Closest, NearestPair, PlacedCapsule, closest, nearest_pair};
+pub use arm::{
+    ARM_FLAGS, ARMS, Arm, ArmCapsule, ArmCheck, ArmCheckOptions, ArmChecker, ArmError, ArmJoint,
+    ArmKinematics, ArmMotion, ArmReport, ArmStep, ArmUrdfOptions, COLLISION, DISCONTINUITY,
+    FirstBad, FlagCount, INPUT_HELD, LIMIT, MOST_ARM_JOINTS, Placement, PlacementGrid,
+    PlacementReport, SINGULAR, Span, TimedPose, UNREACHABLE, VELOCITY, arm_flag_names,
+    search_placements,
+};
+pub use capsule::{Closest, NearestPair, PlacedCapsule, closest, hand_capsules, nearest_pair};
 pub use collision::CollisionOptions;
 pub use episode::{
     Derivation, RetargetReport, derived_path, effector_topic, joints_topic, retarget_episode,
@@ -53,9 +65,7 @@ pub use exo_map::{
 };
 pub use hand::{Capsule, Finger, Frame, HANDS, Hand, Joint, JointKind, Side, Tip};
 pub use hand_file::HandError;
-pub use keypoints::{
-    FingerScale, KeypointError, Keypoints, finger_scales, keypoints_from_array,
-};
+pub use keypoints::{FingerScale, KeypointError, Keypoints, finger_scales, keypoints_from_array};
 pub use kinematics::{HandPose, Kinematics};
 pub use motor::{Motor, MotorUnit};
 pub use npy::{NpyArray, NpyError, Npz, NpzWriter};
@@ -64,6 +74,7 @@ pub use retargeter::{
     AT_LIMIT, AT_SPEED, COLLISION_CLIPPED, DEGENERATE, HELD, Limits, NO_ANSWER, NON_FINITE,
     RESEEDED, RetargetOptions, Retargeter, Verdict, WRONG_AXES,
 };
+pub use se3::{se3_exp, se3_log, translation_and_rotation_vector};
 pub use smooth::{SmoothOptions, Smoother, retarget_clip};
 pub use solver::{LinkPoint, Loss, Outcome, Pull, StepSolver, Term};
 pub use tracker::{Tracker, TrackerOptions};
@@ -72,5 +83,6 @@ pub use urdf::{
     UrdfTree,
 };
 pub use wrist::{
-    POSE_NON_FINITE, POSE_UNNORMALISED, QUATERNION_TOLERANCE, WristMap, WristMode, WristStep,
+    CHUNK_WITHOUT_REFERENCE, CLUTCH_RELEASED, POSE_NON_FINITE, POSE_UNNORMALISED,
+    QUATERNION_TOLERANCE, WristMap, WristMode, WristStep,
 };

@@ -142,8 +142,11 @@ impl<R: Read + Seek> Npz<R> {
             got,
             path: place.clone(),
         };
-        let names: Vec<String> =
-            self.archive.file_names().filter_map(|name| Some(name.ok()?.into_owned())).collect();
+        let names: Vec<String> = self
+            .archive
+            .file_names()
+            .filter_map(|name| Some(name.ok()?.into_owned()))
+            .collect();
         let mut member = self
             .archive
             .by_name(&format!("{name}.npy"))
@@ -153,7 +156,10 @@ impl<R: Read + Seek> Npz<R> {
         let read = (&mut member).take(MOST_BYTES).read_to_end(&mut bytes);
         match read {
             Ok(_) if (bytes.len() as u64) < MOST_BYTES => Ok((bytes, place)),
-            Ok(_) => Err(invalid(format!("less than {MOST_BYTES} bytes"), "more".to_owned())),
+            Ok(_) => Err(invalid(
+                format!("less than {MOST_BYTES} bytes"),
+                "more".to_owned(),
+            )),
             Err(error) => Err(invalid("whole data".to_owned(), error.to_string())),
         }
     }
@@ -183,7 +189,11 @@ impl<W: Write + Seek> NpzWriter<W> {
     /// # Panics
     /// When `data` does not have the length that `shape` says.
     pub fn numbers(&mut self, name: &str, shape: &[usize], data: &[f64]) -> std::io::Result<()> {
-        assert_eq!(shape.iter().product::<usize>(), data.len(), "shape of {name}");
+        assert_eq!(
+            shape.iter().product::<usize>(),
+            data.len(),
+            "shape of {name}"
+        );
         self.start(name, "<f8", shape)?;
         for number in data {
             self.archive.write_all(&number.to_le_bytes())?;
@@ -199,11 +209,24 @@ impl<W: Write + Seek> NpzWriter<W> {
     /// # Panics
     /// When `texts` does not have the length that `shape` says.
     pub fn texts(&mut self, name: &str, shape: &[usize], texts: &[&str]) -> std::io::Result<()> {
-        assert_eq!(shape.iter().product::<usize>(), texts.len(), "shape of {name}");
-        let longest = texts.iter().map(|text| text.chars().count()).max().unwrap_or(0).max(1);
+        assert_eq!(
+            shape.iter().product::<usize>(),
+            texts.len(),
+            "shape of {name}"
+        );
+        let longest = texts
+            .iter()
+            .map(|text| text.chars().count())
+            .max()
+            .unwrap_or(0)
+            .max(1);
         self.start(name, &format!("<U{longest}"), shape)?;
         for text in texts {
-            let letters = text.chars().map(u32::from).chain(std::iter::repeat(0)).take(longest);
+            let letters = text
+                .chars()
+                .map(u32::from)
+                .chain(std::iter::repeat(0))
+                .take(longest);
             for letter in letters {
                 self.archive.write_all(&letter.to_le_bytes())?;
             }
@@ -223,7 +246,9 @@ impl<W: Write + Seek> NpzWriter<W> {
         let options = zip::write::SimpleFileOptions::default()
             .compression_method(zip::CompressionMethod::Deflated)
             .large_file(true);
-        self.archive.start_file(format!("{name}.npy"), options).map_err(std::io::Error::from)?;
+        self.archive
+            .start_file(format!("{name}.npy"), options)
+            .map_err(std::io::Error::from)?;
         let axes: Vec<String> = shape.iter().map(|axis| format!("{axis},")).collect();
         let entries = format!(
             "{{'descr': '{kind}', 'fortran_order': False, 'shape': ({}), }}",
@@ -277,11 +302,26 @@ fn parse(bytes: &[u8]) -> Result<NpyArray, Wrong> {
     let (fours, _) = body.as_chunks::<4>();
     let (eights, _) = body.as_chunks::<8>();
     let data = match kind {
-        "|i1" => body.iter().map(|&byte| f64::from(byte.cast_signed())).collect(),
-        "<f4" => fours.iter().map(|&four| f64::from(f32::from_le_bytes(four))).collect(),
-        "<i4" => fours.iter().map(|&four| f64::from(i32::from_le_bytes(four))).collect(),
-        "<f8" => eights.iter().map(|&eight| f64::from_le_bytes(eight)).collect(),
-        "<i8" => eights.iter().map(|&eight| i64::from_le_bytes(eight) as f64).collect(),
+        "|i1" => body
+            .iter()
+            .map(|&byte| f64::from(byte.cast_signed()))
+            .collect(),
+        "<f4" => fours
+            .iter()
+            .map(|&four| f64::from(f32::from_le_bytes(four)))
+            .collect(),
+        "<i4" => fours
+            .iter()
+            .map(|&four| f64::from(i32::from_le_bytes(four)))
+            .collect(),
+        "<f8" => eights
+            .iter()
+            .map(|&eight| f64::from_le_bytes(eight))
+            .collect(),
+        "<i8" => eights
+            .iter()
+            .map(|&eight| i64::from_le_bytes(eight) as f64)
+            .collect(),
         _ => body.iter().map(|&byte| f64::from(byte)).collect(),
     };
     Ok(NpyArray {
@@ -293,7 +333,10 @@ fn parse(bytes: &[u8]) -> Result<NpyArray, Wrong> {
 /// Text of an array of one string, `<U…` (UTF-32, padded with zeros).
 fn parse_text(bytes: &[u8]) -> Result<String, Wrong> {
     let (entries, body) = parse_header(bytes)?;
-    let length = entries.descr.strip_prefix("<U").and_then(|length| length.parse::<usize>().ok());
+    let length = entries
+        .descr
+        .strip_prefix("<U")
+        .and_then(|length| length.parse::<usize>().ok());
     let Some(length) = length.filter(|_| entries.shape.iter().product::<usize>() == 1) else {
         let got = format!("'{}' of shape {:?}", entries.descr, entries.shape);
         return Err(wrong("element type", "one text, '<U…'", got));
@@ -522,7 +565,9 @@ mod tests {
     #[test]
     fn an_archive_gives_back_what_was_put_in() {
         let mut writer = NpzWriter::new(std::io::Cursor::new(Vec::new()));
-        writer.numbers("q", &[2, 3], &[0.0, 1.0, -2.5, f64::MAX, 1e-300, 7.0]).unwrap();
+        writer
+            .numbers("q", &[2, 3], &[0.0, 1.0, -2.5, f64::MAX, 1e-300, 7.0])
+            .unwrap();
         writer.texts("names", &[2], &["a", "Ünï"]).unwrap();
         writer.texts("meta", &[], &["{\"λ\": 1}"]).unwrap();
         let bytes = writer.finish().unwrap().into_inner();
@@ -532,8 +577,17 @@ mod tests {
         assert_eq!(q.data, [0.0, 1.0, -2.5, f64::MAX, 1e-300, 7.0]);
         assert_eq!(archive.text("meta").unwrap(), "{\"λ\": 1}");
         let message = archive.numbers("absent").unwrap_err().to_string();
-        assert!(message.contains("q.npy") && message.ends_with("absent in x.npz"), "{message}");
-        assert!(archive.text("q").unwrap_err().to_string().contains("one text"));
+        assert!(
+            message.contains("q.npy") && message.ends_with("absent in x.npz"),
+            "{message}"
+        );
+        assert!(
+            archive
+                .text("q")
+                .unwrap_err()
+                .to_string()
+                .contains("one text")
+        );
         for cut in 0..bytes.len() {
             let archive = Npz::new(std::io::Cursor::new(&bytes[..cut]), "cut");
             assert!(archive.is_err(), "cut at {cut}");

@@ -150,10 +150,7 @@ impl Retargeter {
     /// # Errors
     /// [`PresetError`] when the preset names places that the hand does not have, or the hand stands
     /// in collision.
-    pub fn new(
-        hand: impl Into<Arc<Hand>>,
-        options: &RetargetOptions,
-    ) -> Result<Self, PresetError> {
+    pub fn new(hand: impl Into<Arc<Hand>>, options: &RetargetOptions) -> Result<Self, PresetError> {
         let hand = hand.into();
         let plan = Plan::new(&hand, &options.preset)?;
         let solver = StepSolver::new(
@@ -166,9 +163,16 @@ impl Retargeter {
         let feasible = Feasible::new(&hand, options.limits, options.acceleration);
         let start: Vec<f64> = match options.preset {
             Preset::Dexumi { .. } => hand.rest(),
-            _ => feasible.limits().iter().map(|&(lower, upper)| 0.5 * (lower + upper)).collect(),
+            _ => feasible
+                .limits()
+                .iter()
+                .map(|&(lower, upper)| 0.5 * (lower + upper))
+                .collect(),
         };
-        let mut collision = options.collision.as_ref().map(|options| Collision::new(&hand, options));
+        let mut collision = options
+            .collision
+            .as_ref()
+            .map(|options| Collision::new(&hand, options));
         if let Some(collision) = &mut collision {
             let clearance_m = collision.clearance(&start);
             if !collision.is_safe(&start) {
@@ -220,7 +224,10 @@ impl Retargeter {
 
     /// Target and weight of each term of the objective at the last step, in the preset's order.
     pub fn goals(&self) -> impl ExactSizeIterator<Item = (Vector3<f64>, f64)> {
-        self.plan.goals().iter().map(|goal| (goal.target, goal.weight))
+        self.plan
+            .goals()
+            .iter()
+            .map(|goal| (goal.target, goal.weight))
     }
 
     /// Follows the keypoints of the next moment, in the hand's axes (those of the world for
@@ -238,7 +245,11 @@ impl Retargeter {
         self.aim(keypoints, dt_s);
         let bounds = self.feasible.find(&self.motion, dt_s);
         let answer = &mut self.last.position;
-        let start = if self.is_under_way { &self.destination } else { &self.motion.position };
+        let start = if self.is_under_way {
+            &self.destination
+        } else {
+            &self.motion.position
+        };
         for ((answer, &start), &(lower, upper)) in answer.iter_mut().zip(start).zip(bounds) {
             *answer = start.clamp(lower, upper);
         }
@@ -246,7 +257,8 @@ impl Retargeter {
         let first = dt_s.is_none();
         let seeds = if first { &SEEDS[..] } else { &[] };
         let Outcome { value, iterations } =
-            self.solver.minimise(answer, bounds, &self.motion.position, seeds);
+            self.solver
+                .minimise(answer, bounds, &self.motion.position, seeds);
         self.last.objective = value;
         self.last.iterations = iterations;
         if first {
@@ -291,7 +303,8 @@ impl Retargeter {
         buffers: &mut TrajectoryBuffers,
     ) {
         self.solver.stiffen(stiffer);
-        self.solver.smooth(steps, fixed, self.feasible.limits(), buffers);
+        self.solver
+            .smooth(steps, fixed, self.feasible.limits(), buffers);
         self.solver.stiffen(1.0);
     }
 
@@ -359,13 +372,19 @@ impl Retargeter {
         let limits = self.feasible.limits();
         self.candidate.copy_from_slice(&self.last.position);
         let outcome =
-            self.solver.minimise(&mut self.candidate, limits, &self.motion.position, &SEEDS);
+            self.solver
+                .minimise(&mut self.candidate, limits, &self.motion.position, &SEEDS);
         self.last.iterations += outcome.iterations;
         if outcome.value < MUCH_LOWER * self.last.objective {
             self.destination.copy_from_slice(&self.candidate);
             self.is_under_way = true;
             let bounds = self.feasible.bounds();
-            let answer = self.last.position.iter_mut().zip(&self.destination).zip(bounds);
+            let answer = self
+                .last
+                .position
+                .iter_mut()
+                .zip(&self.destination)
+                .zip(bounds);
             for ((answer, &to), &(lower, upper)) in answer {
                 *answer = to.clamp(lower, upper);
             }

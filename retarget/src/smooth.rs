@@ -133,15 +133,19 @@ impl Smoother {
             let after = self.waiting[t + 1].dt_s.unwrap_or(0.0);
             let dt_s = 0.5 * (before + after);
             let is_even = before > 0.0 && after > 0.0;
-            self.steps[t].roughness =
-                if is_even { self.options.roughness / dt_s.powi(4) } else { 0.0 };
+            self.steps[t].roughness = if is_even {
+                self.options.roughness / dt_s.powi(4)
+            } else {
+                0.0
+            };
         }
         let end = total.saturating_sub(ahead).max(self.done);
         let mut given = Vec::new();
         for attempt in 0..ATTEMPTS {
             if total > self.done {
                 let stiffer = STIFFER.powi(attempt);
-                self.live.smooth(&mut self.steps, self.done, stiffer, &mut self.buffers);
+                self.live
+                    .smooth(&mut self.steps, self.done, stiffer, &mut self.buffers);
             }
             let mut settled = self.settled.clone();
             given.clear();
@@ -150,7 +154,9 @@ impl Smoother {
                 let verdict = settled.settle(&waiting.keypoints, &self.steps[t].q, waiting.dt_s, 0);
                 given.push(verdict.clone());
             }
-            let was_cut = given.iter().any(|verdict| verdict.flags & COLLISION_CLIPPED != 0);
+            let was_cut = given
+                .iter()
+                .any(|verdict| verdict.flags & COLLISION_CLIPPED != 0);
             for (step, verdict) in self.steps[self.done..].iter_mut().zip(&given) {
                 step.q.copy_from_slice(&verdict.position);
             }
@@ -184,7 +190,9 @@ pub fn retarget_clip(
     let mut smoother = Smoother::new(hand, options, smooth)?;
     let mut verdicts = Vec::with_capacity(clip.len());
     for keypoints in clip {
-        smoother.push(keypoints, Some(dt_s), |verdict| verdicts.push(verdict.clone()));
+        smoother.push(keypoints, Some(dt_s), |verdict| {
+            verdicts.push(verdict.clone())
+        });
     }
     smoother.flush(|verdict| verdicts.push(verdict.clone()));
     Ok(verdicts)

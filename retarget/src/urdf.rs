@@ -11,6 +11,7 @@ mod mesh;
 mod parse;
 mod pieces;
 mod shapes;
+mod solid;
 
 use std::path::{Path, PathBuf};
 

@@ -118,9 +118,14 @@ impl Motion {
         let clip = keypoints_from_array(&array).with_context(|| path.display().to_string())?;
         let scales = finger_scales(hand, &clip).with_context(|| path.display().to_string())?;
         let options = RetargetOptions::new(Preset::dexumi(scales));
-        let steps =
-            retarget_clip(hand.clone(), &options, SmoothOptions::default(), &clip, 1.0 / fps)
-                .with_context(|| path.display().to_string())?;
+        let steps = retarget_clip(
+            hand.clone(),
+            &options,
+            SmoothOptions::default(),
+            &clip,
+            1.0 / fps,
+        )
+        .with_context(|| path.display().to_string())?;
         let held = steps.iter().filter(|step| step.is_held()).count();
         let values = steps.into_iter().flat_map(|step| step.position).collect();
         ensure!(

@@ -94,7 +94,11 @@ impl DexPilot {
 
 pub(super) fn plan(hand: &Hand, scale: f64) -> Plan {
     let mut points: Vec<_> = tip_points(hand).collect();
-    let tips: Vec<usize> = hand.tips().iter().map(|tip| tip_keypoint(tip.finger)).collect();
+    let tips: Vec<usize> = hand
+        .tips()
+        .iter()
+        .map(|tip| tip_keypoint(tip.finger))
+        .collect();
     let fingers = tips.len();
     let mut pairs = Vec::new();
     for task in 0..fingers {
@@ -115,5 +119,11 @@ pub(super) fn plan(hand: &Hand, scale: f64) -> Plan {
         pairs,
         scale,
     };
-    Plan::build(points, terms, (DELTA_M, REFERENCE_INERTIA), tip_terms, Rule::DexPilot(rule))
+    Plan::build(
+        points,
+        terms,
+        (DELTA_M, REFERENCE_INERTIA),
+        tip_terms,
+        Rule::DexPilot(rule),
+    )
 }

@@ -132,7 +132,11 @@ impl Dexumi {
                 } => {
                     let wanted = (keypoints[keypoint] - keypoints[0]) * scale;
                     let length = wanted.norm();
-                    let target = if length > reach { wanted * (reach / length) } else { wanted };
+                    let target = if length > reach {
+                        wanted * (reach / length)
+                    } else {
+                        wanted
+                    };
                     Goal { target, weight }
                 }
                 Follows::Bone { keypoint, weight } => {
@@ -166,7 +170,11 @@ impl Dexumi {
             let (mut sum, mut squares) = (0.0, 0.0);
             for joint in &bend.joints {
                 let bends = &bends(keypoints, joint.base)[joint.bend..];
-                let asked: f64 = if joint.is_last { bends.iter().sum() } else { bends[0] };
+                let asked: f64 = if joint.is_last {
+                    bends.iter().sum()
+                } else {
+                    bends[0]
+                };
                 sum += joint.factor * (asked - joint.offset);
                 squares += joint.factor * joint.factor;
             }
@@ -273,7 +281,10 @@ pub(super) fn plan(hand: &Hand, scales: &[FingerScale], weights: &DexumiWeights)
             });
         }
     }
-    let thumb = hand.tips().iter().position(|tip| tip.finger == Finger::Thumb);
+    let thumb = hand
+        .tips()
+        .iter()
+        .position(|tip| tip.finger == Finger::Thumb);
     let mut pairs = 0;
     if let Some(thumb) = thumb {
         for other in (0..tips).filter(|&other| other != thumb) {
@@ -294,7 +305,13 @@ pub(super) fn plan(hand: &Hand, scales: &[FingerScale], weights: &DexumiWeights)
         bends: find_bends(hand),
         posture: vec![Pull::default(); hand.dof()],
     };
-    Plan::build(points, terms, (weights.delta_m, weights.inertia), tip_terms, Rule::Dexumi(rule))
+    Plan::build(
+        points,
+        terms,
+        (weights.delta_m, weights.inertia),
+        tip_terms,
+        Rule::Dexumi(rule),
+    )
 }
 
 /// Which variables flex the fingers (not the thumb, whose joints differ from hand to hand), and by
@@ -325,7 +342,10 @@ fn find_bends(hand: &Hand) -> Vec<Bend> {
                 bend: at,
                 is_last: at + 1 == count,
             };
-            match found.iter_mut().find(|bend| bend.variable == joint.variable) {
+            match found
+                .iter_mut()
+                .find(|bend| bend.variable == joint.variable)
+            {
                 Some(bend) => bend.joints.push(entry),
                 None => found.push(Bend {
                     variable: joint.variable,

@@ -85,7 +85,9 @@ pub enum PresetError {
         known: String,
     },
     /// A keypoint that there is not.
-    #[error("place \"{name}\" shall follow keypoint {keypoint}: expected 1 to 20; correct the list")]
+    #[error(
+        "place \"{name}\" shall follow keypoint {keypoint}: expected 1 to 20; correct the list"
+    )]
     UnknownKeypoint {
         /// The place.
         name: String,

@@ -38,7 +38,11 @@ fn points(
     follow: &[(String, usize)],
 ) -> Result<(Vec<LinkPoint>, Vec<usize>), PresetError> {
     if follow.is_empty() {
-        let keypoints = hand.tips().iter().map(|tip| tip_keypoint(tip.finger)).collect();
+        let keypoints = hand
+            .tips()
+            .iter()
+            .map(|tip| tip_keypoint(tip.finger))
+            .collect();
         return Ok((tip_points(hand).collect(), keypoints));
     }
     let mut points = Vec::new();
@@ -59,7 +63,10 @@ fn points(
 /// The term of each tip of the hand; one that nothing follows has none, `usize::MAX`.
 fn tip_terms(hand: &Hand, keypoints: &[usize]) -> Vec<usize> {
     let term_of = |keypoint| keypoints.iter().position(|&known| known == keypoint);
-    hand.tips().iter().map(|tip| term_of(tip_keypoint(tip.finger)).unwrap_or(usize::MAX)).collect()
+    hand.tips()
+        .iter()
+        .map(|tip| term_of(tip_keypoint(tip.finger)).unwrap_or(usize::MAX))
+        .collect()
 }
 
 pub(super) fn vector(
@@ -69,7 +76,9 @@ pub(super) fn vector(
 ) -> Result<Plan, PresetError> {
     let (mut points, keypoints) = points(hand, follow)?;
     let wrist = points.len();
-    let terms = (0..wrist).map(|task| term(Some(wrist), task, Loss::Norm)).collect();
+    let terms = (0..wrist)
+        .map(|task| term(Some(wrist), task, Loss::Norm))
+        .collect();
     points.push(wrist_point(hand));
     let tip_terms = tip_terms(hand, &keypoints);
     let rule = Plain {
@@ -78,12 +87,20 @@ pub(super) fn vector(
         from_wrist: true,
         scale,
     };
-    Ok(Plan::build(points, terms, (DELTA_M, REFERENCE_INERTIA), tip_terms, Rule::Plain(rule)))
+    Ok(Plan::build(
+        points,
+        terms,
+        (DELTA_M, REFERENCE_INERTIA),
+        tip_terms,
+        Rule::Plain(rule),
+    ))
 }
 
 pub(super) fn position(hand: &Hand, follow: &[(String, usize)]) -> Result<Plan, PresetError> {
     let (points, keypoints) = points(hand, follow)?;
-    let terms = (0..points.len()).map(|task| term(None, task, Loss::Axes)).collect();
+    let terms = (0..points.len())
+        .map(|task| term(None, task, Loss::Axes))
+        .collect();
     let tip_terms = tip_terms(hand, &keypoints);
     let rule = Plain {
         // The mean over all coordinates.
@@ -92,5 +109,11 @@ pub(super) fn position(hand: &Hand, follow: &[(String, usize)]) -> Result<Plan, 
         from_wrist: false,
         scale: 1.0,
     };
-    Ok(Plan::build(points, terms, (DELTA_M, REFERENCE_INERTIA), tip_terms, Rule::Plain(rule)))
+    Ok(Plan::build(
+        points,
+        terms,
+        (DELTA_M, REFERENCE_INERTIA),
+        tip_terms,
+        Rule::Plain(rule),
+    ))
 }

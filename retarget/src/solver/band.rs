@@ -84,8 +84,11 @@ impl Band {
         for j in (0..self.rows).rev() {
             let row = &self.entries[j * stride..(j + 1) * stride];
             let reach = self.width.min(self.rows - 1 - j);
-            let known: f64 =
-                row[1..=reach].iter().zip(&right[j + 1..=j + reach]).map(|(u, x)| u * x).sum();
+            let known: f64 = row[1..=reach]
+                .iter()
+                .zip(&right[j + 1..=j + reach])
+                .map(|(u, x)| u * x)
+                .sum();
             right[j] = (right[j] - known) / row[0];
         }
     }

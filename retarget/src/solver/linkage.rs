@@ -22,7 +22,11 @@ impl LinkPoint {
     /// [`PresetError::UnknownPlace`] lists the names there are.
     pub fn of(hand: &Hand, name: &str) -> Result<Self, PresetError> {
         let Some(frame) = hand.frame(name) else {
-            let known: Vec<&str> = hand.frames().iter().map(|frame| frame.name.as_str()).collect();
+            let known: Vec<&str> = hand
+                .frames()
+                .iter()
+                .map(|frame| frame.name.as_str())
+                .collect();
             return Err(PresetError::UnknownPlace {
                 hand: hand.name().to_owned(),
                 name: name.to_owned(),
@@ -164,8 +168,10 @@ impl Linkage {
             .iter()
             .map(|point| {
                 let chain = ancestors(point.joint);
-                let mut moved: Vec<usize> =
-                    chain.iter().map(|&joint| local(joints[joint].variable)).collect();
+                let mut moved: Vec<usize> = chain
+                    .iter()
+                    .map(|&joint| local(joints[joint].variable))
+                    .collect();
                 moved.sort_unstable();
                 moved.dedup();
                 let carriers = chain
@@ -285,7 +291,11 @@ fn outermost_first(hand: &Hand, used: &[usize]) -> Vec<usize> {
 /// joints, in a third of the time of the system's two calls.
 fn sine_cosine(angle: f64) -> (f64, f64) {
     // π/2 in three parts, the first two with room for the quarter's bits (fdlibm, e_rem_pio2.c).
-    const PARTS: [f64; 3] = [1.570_796_326_734_125_6, 6.077_100_506_303_966e-11, 2.022_266_248_795_951e-21];
+    const PARTS: [f64; 3] = [
+        1.570_796_326_734_125_6,
+        6.077_100_506_303_966e-11,
+        2.022_266_248_795_951e-21,
+    ];
     const SINE: [f64; 6] = [
         -1.666_666_666_666_663_2e-1,
         8.333_333_333_322_49e-3,
@@ -312,9 +322,8 @@ fn sine_cosine(angle: f64) -> (f64, f64) {
     let quarter = (angle * std::f64::consts::FRAC_2_PI + SHIFT) - SHIFT;
     let x = ((angle - quarter * PARTS[0]) - quarter * PARTS[1]) - quarter * PARTS[2];
     let z = x * x;
-    let polynomial = |c: &[f64; 6]| {
-        c[0] + z * (c[1] + z * (c[2] + z * (c[3] + z * (c[4] + z * c[5]))))
-    };
+    let polynomial =
+        |c: &[f64; 6]| c[0] + z * (c[1] + z * (c[2] + z * (c[3] + z * (c[4] + z * c[5]))));
     let sine = x + x * z * polynomial(&SINE);
     let cosine = 1.0 - (0.5 * z - z * z * polynomial(&COSINE));
     match (quarter as i64) & 3 {

@@ -80,14 +80,25 @@ impl StepSolver {
         for id in ids {
             let members: Vec<usize> = (0..terms.len())
                 .filter(|&term| {
-                    moved_by[term].first().is_some_and(|&variable| block_of[variable] == Some(id))
+                    moved_by[term]
+                        .first()
+                        .is_some_and(|&variable| block_of[variable] == Some(id))
                 })
                 .collect();
-            blocks.push(Block::new(hand, points, terms, members, (delta, inertia), apart));
+            blocks.push(Block::new(
+                hand,
+                points,
+                terms,
+                members,
+                (delta, inertia),
+                apart,
+            ));
         }
         Self {
             blocks,
-            idle: (0..hand.dof()).filter(|&variable| block_of[variable].is_none()).collect(),
+            idle: (0..hand.dof())
+                .filter(|&variable| block_of[variable].is_none())
+                .collect(),
             posture: vec![Pull::default(); hand.dof()],
             last: vec![0.0; hand.dof()],
             inertia,
@@ -232,7 +243,10 @@ impl Block {
         let mut objective = Objective::new(hand, &own_points, own_terms, delta, apart);
         objective.inertia = inertia;
         let dof = objective.dof();
-        assert!(dof <= MOST_VARIABLES, "{dof} variables, at most {MOST_VARIABLES}");
+        assert!(
+            dof <= MOST_VARIABLES,
+            "{dof} variables, at most {MOST_VARIABLES}"
+        );
         Self {
             newton: Newton::new(&objective),
             objective,
@@ -255,13 +269,16 @@ impl Block {
             self.bounds[local] = bounds[variable];
             self.objective.last[local] = last[variable];
         }
-        let mut best = self.newton.minimise(&mut self.objective, &mut self.q, &self.bounds);
+        let mut best = self
+            .newton
+            .minimise(&mut self.objective, &mut self.q, &self.bounds);
         for part in seeds {
             for (start, &(lower, upper)) in self.candidate.iter_mut().zip(&self.bounds) {
                 *start = lower + part * (upper - lower);
             }
             let outcome =
-                self.newton.minimise(&mut self.objective, &mut self.candidate, &self.bounds);
+                self.newton
+                    .minimise(&mut self.objective, &mut self.candidate, &self.bounds);
             best.iterations += outcome.iterations;
             if outcome.value < best.value {
                 best.value = outcome.value;
@@ -280,10 +297,15 @@ impl Block {
 fn partition(variables: usize, sets: &[Vec<usize>]) -> Vec<Option<usize>> {
     let mut block_of: Vec<Option<usize>> = vec![None; variables];
     for set in sets {
-        let least = set.iter().map(|&variable| block_of[variable].unwrap_or(variable)).min();
+        let least = set
+            .iter()
+            .map(|&variable| block_of[variable].unwrap_or(variable))
+            .min();
         let Some(least) = least else { continue };
-        let merged: Vec<usize> =
-            set.iter().map(|&variable| block_of[variable].unwrap_or(variable)).collect();
+        let merged: Vec<usize> = set
+            .iter()
+            .map(|&variable| block_of[variable].unwrap_or(variable))
+            .collect();
         for block in &mut block_of {
             if block.is_some_and(|id| merged.contains(&id)) {
                 *block = Some(least);

@@ -154,7 +154,11 @@ impl Newton {
                 }
             }
             let system = (&hessian[..], n);
-            if self.dense.solve(system, &self.free, damping, &mut self.right, LEAST_PIVOT).is_some() {
+            if self
+                .dense
+                .solve(system, &self.free, damping, &mut self.right, LEAST_PIVOT)
+                .is_some()
+            {
                 return None;
             }
             let mut is_inside = true;
@@ -181,7 +185,11 @@ impl Newton {
         let mut promise = 0.0;
         for i in 0..n {
             let row = &hessian[i * n..i * n + i];
-            let bent: f64 = row.iter().zip(&self.step).map(|(entry, step)| entry * step).sum();
+            let bent: f64 = row
+                .iter()
+                .zip(&self.step)
+                .map(|(entry, step)| entry * step)
+                .sum();
             let own = 0.5 * hessian[i * n + i] * self.step[i];
             promise -= self.step[i] * (gradient[i] + bent + own);
         }

@@ -167,7 +167,11 @@ impl Objective {
             }));
             starts.push(columns.len());
         }
-        let longest = linkage.chains.iter().map(|chain| chain.carriers.len()).max();
+        let longest = linkage
+            .chains
+            .iter()
+            .map(|chain| chain.carriers.len())
+            .max();
         let points = points.len();
         let barrier = pairs.map(|(pairs, options)| Barrier {
             placed: pairs.placed(),
@@ -238,7 +242,9 @@ impl Objective {
     }
 
     fn span(&self, term: &Term) -> Vector3<f64> {
-        let origin = term.origin.map_or_else(Vector3::zeros, |origin| self.positions[origin]);
+        let origin = term
+            .origin
+            .map_or_else(Vector3::zeros, |origin| self.positions[origin]);
         self.positions[term.task] - origin
     }
 
@@ -257,7 +263,11 @@ impl Objective {
         self.find_forces();
         out.gradient.fill(0.0);
         out.hessian.fill(0.0);
-        for ((i, q), (last, pull)) in q.iter().enumerate().zip(self.last.iter().zip(&self.posture)) {
+        for ((i, q), (last, pull)) in q
+            .iter()
+            .enumerate()
+            .zip(self.last.iter().zip(&self.posture))
+        {
             out.gradient[i] = 2.0 * (self.inertia * (q - last) + pull.weight * (q - pull.to));
             out.hessian[i * n + i] = 2.0 * (self.inertia + pull.weight);
         }
@@ -391,11 +401,12 @@ impl Barrier {
         let stiffness = self.stiffer * self.options.stiffness;
         self.active.clear();
         let mut value = 0.0;
-        self.pairs.near(&self.placed, margin_m, |one, other, closest| {
-            let depth = margin_m - closest.distance;
-            value += 0.5 * stiffness * depth * depth;
-            self.active.push((one, other, closest));
-        });
+        self.pairs
+            .near(&self.placed, margin_m, |one, other, closest| {
+                let depth = margin_m - closest.distance;
+                value += 0.5 * stiffness * depth * depth;
+                self.active.push((one, other, closest));
+            });
         value
     }
 
@@ -403,7 +414,10 @@ impl Barrier {
         let n = self.slope.len();
         for (one, other, closest) in &self.active {
             self.slope.fill(0.0);
-            let sides = [(one, closest.on_first, 1.0), (other, closest.on_second, -1.0)];
+            let sides = [
+                (one, closest.on_first, 1.0),
+                (other, closest.on_second, -1.0),
+            ];
             for (capsule, point, sign) in sides {
                 let chain = &linkage.chains[self.first + 2 * capsule];
                 for carrier in &chain.carriers {

@@ -77,10 +77,13 @@ fn smooth_block(
         gradient,
         from,
     } = buffers;
-    let at = bands.iter().position(|(known, _)| *known == width).unwrap_or_else(|| {
-        bands.push((width, Band::new(0, width)));
-        bands.len() - 1
-    });
+    let at = bands
+        .iter()
+        .position(|(known, _)| *known == width)
+        .unwrap_or_else(|| {
+            bands.push((width, Band::new(0, width)));
+            bands.len() - 1
+        });
     if bands[at].1.capacity() < rows {
         bands[at].1 = Band::new(rows, width);
     }
@@ -180,7 +183,11 @@ fn smooth_block(
             }
             continue;
         }
-        damping = if damping > FIRST_DAMPING { damping / DAMPING_UP } else { 0.0 };
+        damping = if damping > FIRST_DAMPING {
+            damping / DAMPING_UP
+        } else {
+            0.0
+        };
         if gained < GAIN * value {
             break;
         }

@@ -5,8 +5,8 @@ use std::sync::Arc;
 
 use dexumi_retarget::{
     CollisionOptions, DexumiWeights, HELD, Hand, Keypoints, LONGEST_STEP_S, Limits, NO_ANSWER,
-    Preset, PresetError, RetargetOptions, Retargeter, SmoothOptions, Smoother, Tracker, TrackerOptions,
-    Verdict,
+    Preset, PresetError, RetargetOptions, Retargeter, SmoothOptions, Smoother, Tracker,
+    TrackerOptions, Verdict,
 };
 use nalgebra::Point3;
 use proptest::prelude::*;
@@ -99,7 +99,14 @@ enum Input {
 }
 
 fn any_input() -> impl Strategy<Value = (Input, Option<f64>)> {
-    let number = prop_oneof![Just(f64::NAN), Just(f64::INFINITY), Just(1e30), Just(-1e30), Just(0.0), Just(1e-300)];
+    let number = prop_oneof![
+        Just(f64::NAN),
+        Just(f64::INFINITY),
+        Just(1e30),
+        Just(-1e30),
+        Just(0.0),
+        Just(1e-300)
+    ];
     let numbers = proptest::collection::vec(-0.04..0.04_f64, 63)
         .prop_map(|numbers| Input::Hand(Box::new(numbers.try_into().expect("63 numbers"))));
     let input = prop_oneof![
@@ -206,8 +213,14 @@ fn check(
 fn presets() -> Vec<Preset> {
     let weights = DexumiWeights::default();
     vec![
-        Preset::Dexumi { scales: Vec::new(), weights },
-        Preset::Vector { scale: 1.2, follow: Vec::new() },
+        Preset::Dexumi {
+            scales: Vec::new(),
+            weights,
+        },
+        Preset::Vector {
+            scale: 1.2,
+            follow: Vec::new(),
+        },
         Preset::DexPilot { scale: 1.1 },
     ]
 }
@@ -242,7 +255,11 @@ fn run(hand: &Arc<Hand>, steps: &[(Keypoints, Option<f64>)]) -> Result<(), TestC
                 check(hand, &options, before.as_ref(), &step, *dt_s)?;
                 before = Some(step);
             }
-            let smooth = SmoothOptions { stretch: 6, ahead: 2, ..SmoothOptions::default() };
+            let smooth = SmoothOptions {
+                stretch: 6,
+                ahead: 2,
+                ..SmoothOptions::default()
+            };
             let mut smoother = Smoother::new(hand.clone(), &options, smooth).unwrap();
             let mut answers = Vec::new();
             for (points, dt_s) in steps {

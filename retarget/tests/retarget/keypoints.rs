@@ -153,11 +153,19 @@ fn a_recorded_hand_is_followed_closely_live() {
         }
         // Inspire's fingers take three seconds from open to closed.
         if at_speed > 31 {
-            assert!(hand.velocities().iter().any(|&velocity| velocity < 1.0), "{}", hand.name());
+            assert!(
+                hand.velocities().iter().any(|&velocity| velocity < 1.0),
+                "{}",
+                hand.name()
+            );
             continue;
         }
         let (mean, p99) = mean_and_p99(errors);
-        assert!(mean < 0.025 && p99 < 0.08, "{}: mean {mean} m, p99 {p99} m", hand.name());
+        assert!(
+            mean < 0.025 && p99 < 0.08,
+            "{}: mean {mean} m, p99 {p99} m",
+            hand.name()
+        );
     }
 }
 
@@ -180,8 +188,10 @@ fn a_recording_comes_out_smoother_than_live_and_no_farther_behind() {
         let options = RetargetOptions::new(Preset::dexumi(finger_scales(&hand, &clip).unwrap()));
         let dt_s = 1.0 / 30.0;
         let mut live = Retargeter::new(hand.clone(), &options).unwrap();
-        let live: Vec<Vec<f64>> =
-            clip.iter().map(|points| live.step(points, Some(dt_s)).position.clone()).collect();
+        let live: Vec<Vec<f64>> = clip
+            .iter()
+            .map(|points| live.step(points, Some(dt_s)).position.clone())
+            .collect();
         let smooth = SmoothOptions::default();
         let recorded = retarget_clip(hand.clone(), &options, smooth, &clip, dt_s).unwrap();
         assert_eq!(recorded.len(), clip.len());
@@ -196,11 +206,16 @@ fn a_recording_comes_out_smoother_than_live_and_no_farther_behind() {
         assert!(is < 0.5 * was, "{}: {is} of {was}", hand.name());
         // Mostly the same, whatever the stretches are that it is cut into: a finger that stretches in
         // vain has more than one way to.
-        let other = SmoothOptions { stretch: 150, ahead: 60, ..smooth };
+        let other = SmoothOptions {
+            stretch: 150,
+            ahead: 60,
+            ..smooth
+        };
         let again = retarget_clip(hand.clone(), &options, other, &clip, dt_s).unwrap();
-        let off = recorded.iter().zip(&again).flat_map(|(one, other)| {
-            one.iter().zip(&other.position).map(|(a, b)| (a - b).abs())
-        });
+        let off = recorded
+            .iter()
+            .zip(&again)
+            .flat_map(|(one, other)| one.iter().zip(&other.position).map(|(a, b)| (a - b).abs()));
         let mut off: Vec<f64> = off.collect();
         off.sort_by(f64::total_cmp);
         let median = off[off.len() / 2];
@@ -240,13 +255,19 @@ fn a_tracked_hand_is_smoother_than_a_solved_one_and_arrives_without_overshoot() 
             tracker.step(&from, Some(0.1));
         }
         let start = tracker.step(&from, Some(dt_s)).position.clone();
-        let course: Vec<Vec<f64>> =
-            (0..steps).map(|_| tracker.step(&to, Some(dt_s)).position.clone()).collect();
+        let course: Vec<Vec<f64>> = (0..steps)
+            .map(|_| tracker.step(&to, Some(dt_s)).position.clone())
+            .collect();
         let end = course.last().unwrap();
         for i in 0..hand.dof() {
             let (low, high) = (start[i].min(end[i]), start[i].max(end[i]));
             // The pull of the solver to its own last answer lets the end drift a little.
-            assert!(course.iter().all(|q| q[i] > low - 0.02 && q[i] < high + 0.02), "joint {i}");
+            assert!(
+                course
+                    .iter()
+                    .all(|q| q[i] > low - 0.02 && q[i] < high + 0.02),
+                "joint {i}"
+            );
         }
     }
 }

@@ -1,5 +1,8 @@
 //! What the crate promises, from the outside. Tests over [`HANDS`] cover a newcomer unasked.
 
+mod arm;
+mod arm_check;
+mod arm_urdf;
 mod capsules;
 mod exo_map;
 mod guarantees;
@@ -8,7 +11,10 @@ mod hand_file;
 mod hand_urdf;
 mod keypoints;
 mod kinematics;
+mod placement;
 mod reference;
+mod se3;
+mod two_hands;
 mod urdf;
 mod urdf_import;
 mod urdf_random;
@@ -17,13 +23,20 @@ mod wrist;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use dexumi_retarget::{HANDS, Hand};
+use dexumi_retarget::{ARMS, Arm, HANDS, Hand};
 
 /// Every built-in hand.
 fn hands() -> Vec<Arc<Hand>> {
     HANDS
         .iter()
         .map(|(name, _)| Arc::new(Hand::by_name(name).unwrap()))
+        .collect()
+}
+
+/// Every built-in arm.
+fn arms() -> Vec<Arc<Arm>> {
+    ARMS.iter()
+        .map(|(name, _)| Arc::new(Arm::by_name(name).unwrap()))
         .collect()
 }
 
@@ -44,6 +57,14 @@ fn within_limits(hand: &Hand, parts: &[f64]) -> Vec<f64> {
     let ranges = hand.limits().iter().zip(parts.iter().cycle());
     ranges
         .map(|(&(lower, upper), part)| lower + part * (upper - lower))
+        .collect()
+}
+
+/// The point of the arm's box at `parts` (each 0 to 1, repeated as needed).
+fn within_arm_limits(arm: &Arm, parts: &[f64]) -> Vec<f64> {
+    let joints = arm.joints().iter().zip(parts.iter().cycle());
+    joints
+        .map(|(joint, part)| joint.lower + part * (joint.upper - joint.lower))
         .collect()
 }
 

@@ -18,9 +18,13 @@ struct Recording {
 
 /// Every recording of `kind`, or none, with a message.
 fn recordings(kind: &str) -> Vec<(String, Recording)> {
-    let Some(folder) = shared("retarget_reference") else { return Vec::new() };
-    let mut paths: Vec<_> =
-        std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()).collect();
+    let Some(folder) = shared("retarget_reference") else {
+        return Vec::new();
+    };
+    let mut paths: Vec<_> = std::fs::read_dir(folder)
+        .unwrap()
+        .map(|entry| entry.unwrap().path())
+        .collect();
     paths.sort();
     paths
         .into_iter()
@@ -35,8 +39,7 @@ fn recordings(kind: &str) -> Vec<(String, Recording)> {
 impl Recording {
     fn open(path: &Path) -> Self {
         let mut archive = Npz::open(path).unwrap();
-        let meta: serde_json::Value =
-            serde_json::from_str(&archive.text("meta").unwrap()).unwrap();
+        let meta: serde_json::Value = serde_json::from_str(&archive.text("meta").unwrap()).unwrap();
         let own = format!("{}_right", meta["hand"].as_str().unwrap());
         let hand = if HANDS.iter().any(|(name, _)| *name == own) {
             Hand::by_name(&own).unwrap()
@@ -49,7 +52,11 @@ impl Recording {
             Hand::from_urdf(&shared(&file).unwrap(), &UrdfOptions::default()).unwrap()
         };
         let is_floating = meta["type"] == "position";
-        let hand = if is_floating { hand.with_floating_root() } else { hand };
+        let hand = if is_floating {
+            hand.with_floating_root()
+        } else {
+            hand
+        };
         Self {
             hand,
             meta,
@@ -59,16 +66,27 @@ impl Recording {
 
     fn indices(&self, key: &str) -> Option<Vec<usize>> {
         let list = self.meta[key].as_array()?;
-        Some(list.iter().map(|index| index.as_u64().unwrap() as usize).collect())
+        Some(
+            list.iter()
+                .map(|index| index.as_u64().unwrap() as usize)
+                .collect(),
+        )
     }
 
     fn numbers(&self, key: &str) -> Vec<f64> {
-        self.meta[key].as_array().unwrap().iter().map(|x| x.as_f64().unwrap()).collect()
+        self.meta[key]
+            .as_array()
+            .unwrap()
+            .iter()
+            .map(|x| x.as_f64().unwrap())
+            .collect()
     }
 
     fn names(&self, key: &str) -> Vec<String> {
         let list = self.meta[key].as_array().unwrap();
-        list.iter().map(|name| name.as_str().unwrap().to_owned()).collect()
+        list.iter()
+            .map(|name| name.as_str().unwrap().to_owned())
+            .collect()
     }
 
     /// Solves every step from their last answer: F of ours, theirs as they say, and theirs as we
@@ -97,7 +115,12 @@ impl Recording {
         let order: Vec<usize> = self
             .names("target_joint_names")
             .iter()
-            .map(|name| self.hand.variable_names().position(|known| known == name).unwrap())
+            .map(|name| {
+                self.hand
+                    .variable_names()
+                    .position(|known| known == name)
+                    .unwrap()
+            })
             .collect();
         let dof = order.len();
         let permuted = |values: &[f64]| {
@@ -118,7 +141,11 @@ impl Recording {
         let [last, theirs, targets, weights, clamped] =
             ["q_last", "q_opt", "ref", "w", "f_clamped"].map(|name| array(name).data);
         let count = terms.len();
-        let share = if is_position { 1.0 / (3 * count) as f64 } else { 1.0 };
+        let share = if is_position {
+            1.0 / (3 * count) as f64
+        } else {
+            1.0
+        };
         (0..clamped.len())
             .map(|step| {
                 let last = permuted(&last[step * dof..]);
@@ -151,8 +178,14 @@ fn no_step_is_worse_than_dex_retargeting_s() {
         for (name, mut recording) in recordings(kind) {
             for (step, [ours, theirs, recomputed]) in recording.solve().into_iter().enumerate() {
                 // Our hand files agree with their URDFs to a nanometre.
-                assert!((theirs - recomputed).abs() < 1e-7, "{name}, step {step}: {theirs} {recomputed}");
-                assert!(ours <= theirs + 1e-9, "{name}, step {step}: {ours} above {theirs}");
+                assert!(
+                    (theirs - recomputed).abs() < 1e-7,
+                    "{name}, step {step}: {theirs} {recomputed}"
+                );
+                assert!(
+                    ours <= theirs + 1e-9,
+                    "{name}, step {step}: {ours} above {theirs}"
+                );
                 steps += 1;
                 lower += usize::from(ours < theirs - 1e-9);
             }
@@ -175,10 +208,18 @@ fn presets_state_dex_retargeting_s_objective() {
                     "vector" => recording.meta["human_indices"][1].clone(),
                     _ => recording.meta["human_indices"].clone(),
                 };
-                let human: Vec<usize> =
-                    human.as_array().unwrap().iter().map(|x| x.as_u64().unwrap() as usize).collect();
+                let human: Vec<usize> = human
+                    .as_array()
+                    .unwrap()
+                    .iter()
+                    .map(|x| x.as_u64().unwrap() as usize)
+                    .collect();
                 let tasks = recording.indices("task_idx").unwrap();
-                tasks.iter().map(|&task| links[task].clone()).zip(human).collect()
+                tasks
+                    .iter()
+                    .map(|&task| links[task].clone())
+                    .zip(human)
+                    .collect()
             };
             let preset = match kind {
                 "vector" => Preset::Vector { scale, follow },
@@ -190,16 +231,26 @@ fn presets_state_dex_retargeting_s_objective() {
             let mut array = |name: &str| recording.archive.numbers(name).unwrap();
             let clip = keypoints_from_array(&array("keypoints")).unwrap();
             let (targets, weights) = (array("ref").data, array("w").data);
-            let share = if kind == "position" { 1.0 / (3 * weights.len() / clip.len()) as f64 } else { 1.0 };
+            let share = if kind == "position" {
+                1.0 / (3 * weights.len() / clip.len()) as f64
+            } else {
+                1.0
+            };
             for (step, keypoints) in clip.iter().enumerate() {
                 retargeter.step(keypoints, Some(1.0 / 30.0));
                 let goals: Vec<(Vector3<f64>, f64)> = retargeter.goals().collect();
                 for (term, (target, weight)) in goals.iter().enumerate() {
                     let at = step * goals.len() + term;
                     let theirs = Vector3::from_column_slice(&targets[3 * at..3 * at + 3]);
-                    assert!((target - theirs).norm() < 1e-9, "{name}, step {step}, term {term}");
+                    assert!(
+                        (target - theirs).norm() < 1e-9,
+                        "{name}, step {step}, term {term}"
+                    );
                     let theirs = share * weights[at];
-                    assert!((weight - theirs).abs() < 1e-12, "{name}, step {step}, term {term}: {weight} {theirs}");
+                    assert!(
+                        (weight - theirs).abs() < 1e-12,
+                        "{name}, step {step}, term {term}: {weight} {theirs}"
+                    );
                 }
             }
         }
