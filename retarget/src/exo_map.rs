@@ -57,6 +57,8 @@ pub struct MapCounts {
 #[derive(Debug, Clone)]
 pub struct JointMap {
     hand: Arc<Hand>,
+    /// Half width of each joint's play (rad), and where it has been taken up.
+    play: Vec<(f64, Option<f64>)>,
     last: Step,
     has_answer: Vec<bool>,
     counts: MapCounts,
@@ -82,8 +84,26 @@ impl JointMap {
             },
             has_answer: vec![false; dof],
             counts: MapCounts::default(),
+            play: vec![(0.0, None); dof],
             hand,
         }
+    }
+
+    /// Takes out the exoskeleton's play: within ±`half_widths` (rad, shape (dof,), none below 0) of where
+    /// the hand stands an angle moves nothing, beyond it the rest. A calibration measures them as half
+    /// the gap between its sweeps up and down; this is the play operator (Brokate & Sprekels,
+    /// Hysteresis and Phase Transitions, section 2.1).
+    ///
+    /// # Panics
+    /// When the number of widths is not [`Hand::dof`], or one is below 0 or no number.
+    pub fn with_play(mut self, half_widths: &[f64]) -> Self {
+        assert_eq!(half_widths.len(), self.hand.dof(), "wrong number of widths");
+        assert!(
+            half_widths.iter().all(|&width| width >= 0.0),
+            "a width below 0: {half_widths:?}"
+        );
+        self.play = half_widths.iter().map(|&width| (width, None)).collect();
+        self
     }
 
     /// The hand mapped onto.
@@ -124,6 +144,12 @@ impl JointMap {
             }
             return;
         }
+        let (half_width, at) = &mut self.play[joint];
+        let played = at
+            .unwrap_or(asked)
+            .clamp(asked - *half_width, asked + *half_width);
+        *at = Some(played);
+        let asked = played;
         let (lower, upper) = self.hand.limits()[joint];
         let mut flags = 0;
         let mut given = asked.clamp(lower, upper);

@@ -31,6 +31,7 @@ mod episode;
 mod exo_map;
 mod feasible;
 mod floating_root;
+mod fusion;
 mod hand;
 mod hand_file;
 mod keypoints;
@@ -63,6 +64,7 @@ pub use exo_map::{
     CLIPPED_LIMIT, CLIPPED_VELOCITY, JointMap, LONGEST_STEP_S, MapCounts, NO_ANSWER_YET,
     NON_FINITE_HELD, Step,
 };
+pub use fusion::Fusion;
 pub use hand::{Capsule, Finger, Frame, HANDS, Hand, Joint, JointKind, Side, Tip};
 pub use hand_file::HandError;
 pub use keypoints::{FingerScale, KeypointError, Keypoints, finger_scales, keypoints_from_array};

@@ -237,12 +237,34 @@ impl Retargeter {
     /// `None`, a value that is not finite, or one above [`crate::LONGEST_STEP_S`] is a gap: the hand may
     /// start anywhere.
     pub fn step(&mut self, keypoints: &Keypoints, dt_s: Option<f64>) -> &Verdict {
+        self.step_with(keypoints, None, dt_s)
+    }
+
+    /// As [`Retargeter::step`], with a posture, shape (dof,), from elsewhere.
+    pub(crate) fn step_from_posture(
+        &mut self,
+        keypoints: &Keypoints,
+        posture: &[Pull],
+        dt_s: Option<f64>,
+    ) -> &Verdict {
+        self.step_with(keypoints, Some(posture), dt_s)
+    }
+
+    fn step_with(
+        &mut self,
+        keypoints: &Keypoints,
+        posture: Option<&[Pull]>,
+        dt_s: Option<f64>,
+    ) -> &Verdict {
         let held = check(keypoints, self.hand.side(), self.axes);
         if held != 0 {
             return self.hold(held);
         }
         let dt_s = Feasible::step_time(&self.motion, dt_s);
         self.aim(keypoints, dt_s);
+        if let Some(posture) = posture {
+            self.solver.set_posture(posture);
+        }
         let bounds = self.feasible.find(&self.motion, dt_s);
         let answer = &mut self.last.position;
         let start = if self.is_under_way {

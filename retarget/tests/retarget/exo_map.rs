@@ -97,3 +97,32 @@ fn a_jump_is_followed_at_the_speed_limit_and_a_gap_restarts_it() {
     let step = map.step(&asked, Some(0.3));
     assert_eq!((step.position[4], step.any_flags()), (1.0, 0));
 }
+
+#[test]
+fn play_is_taken_up_before_the_hand_turns_back() {
+    let hand = std::sync::Arc::new(Hand::by_name("xhand_right").unwrap());
+    let mut widths = vec![0.0; hand.dof()];
+    widths[4] = 0.05;
+    let mut map = JointMap::new(hand.clone()).with_play(&widths);
+    let mut at = |angle: f64| {
+        let mut angles = vec![0.3; hand.dof()];
+        angles[3] = 0.0;
+        angles[4] = angle;
+        let step = map.step(&angles, Some(0.1));
+        assert_eq!(step.position[5], 0.3, "others have no play");
+        step.position[4]
+    };
+    assert_eq!(at(0.5), 0.5);
+    assert!(
+        (at(0.7) - 0.65).abs() < 1e-12,
+        "behind by half the play on the way up"
+    );
+    assert!(
+        (at(0.62) - 0.65).abs() < 1e-12,
+        "stands while the play is taken up"
+    );
+    assert!(
+        (at(0.4) - 0.45).abs() < 1e-12,
+        "ahead by it on the way down"
+    );
+}

