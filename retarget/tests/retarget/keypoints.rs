@@ -277,10 +277,14 @@ fn encoders_settle_what_keypoints_leave_open_and_both_answers_are_told() {
     let hand = std::sync::Arc::new(Hand::by_name("xhand_right").unwrap());
     let angles = within_limits(&hand, &[0.3]);
     let points = keypoints_of(&hand, &within_limits(&hand, &[0.2]), 1.0);
+    // At these angles the thumb is near the palm.
+    let mut options = RetargetOptions::new(Preset::dexumi(same_size(&hand, 1.0)));
+    options.collision = None;
+    let retargeter = || Retargeter::new(hand.clone(), &options).unwrap();
     let mut apart = Vec::new();
     for weight in [0.0, 0.01, 100.0] {
         let map = JointMap::new(hand.clone());
-        let mut fusion = Fusion::new(map, retargeter(&hand, same_size(&hand, 1.0)), weight);
+        let mut fusion = Fusion::new(map, retargeter(), weight);
         for _ in 0..30 {
             fusion.step(&angles, &points, Some(0.1));
         }
@@ -304,11 +308,7 @@ fn encoders_settle_what_keypoints_leave_open_and_both_answers_are_told() {
     assert!(apart[0].1 < apart[2].1, "{apart:?}");
     let mut angles = angles;
     angles[4] = f64::NAN;
-    let mut fusion = Fusion::new(
-        JointMap::new(hand.clone()),
-        retargeter(&hand, same_size(&hand, 1.0)),
-        1.0,
-    );
+    let mut fusion = Fusion::new(JointMap::new(hand.clone()), retargeter(), 1.0);
     let (step, verdict) = fusion.step(&angles, &points, None);
     assert!(!verdict.is_held() && step.any_flags() != 0);
 }
