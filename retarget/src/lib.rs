@@ -20,6 +20,7 @@
 //! - Input that is not finite never reaches an answer: the previous one is held, or none is given,
 //!   and a flag says so. Answers are always finite and inside the limits.
 
+mod axes;
 mod capsule;
 mod capsules;
 mod collision;
@@ -27,7 +28,9 @@ mod coupling;
 mod episode;
 mod exo_map;
 mod feasible;
+mod figures;
 mod floating_root;
+mod follow;
 mod hand;
 mod hand_file;
 mod keypoints;
@@ -41,20 +44,22 @@ mod solver;
 mod urdf;
 mod wrist;
 
+pub use axes::{PointAxes, hand_axes, in_hand_axes, lies_along_hand_axes};
 pub use capsule::{Closest, NearestPair, PlacedCapsule, closest, nearest_pair};
 pub use collision::CollisionOptions;
 pub use episode::{
-    Derivation, RetargetReport, derived_path, effector_topic, joints_topic, retarget_episode,
+    Derivation, EpisodeJob, EpisodeOptions, RetargetError, RetargetReport, Source, derived_path,
+    derived_path_in, effector_topic, joints_topic, retarget_episode, sha256, sha256_of_model,
 };
 pub use exo_map::{
     CLIPPED_LIMIT, CLIPPED_VELOCITY, JointMap, LONGEST_STEP_S, MapCounts, NO_ANSWER_YET,
     NON_FINITE_HELD, Step,
 };
+pub use figures::{PINCH_M, StepFigures};
+pub use follow::{FollowError, FollowOptions, Follower, PresetKind};
 pub use hand::{Capsule, Finger, Frame, HANDS, Hand, Joint, JointKind, Side, Tip};
 pub use hand_file::HandError;
-pub use keypoints::{
-    FingerScale, KeypointError, Keypoints, finger_scales, keypoints_from_array,
-};
+pub use keypoints::{FingerScale, KeypointError, Keypoints, finger_scales, keypoints_from_array};
 pub use kinematics::{HandPose, Kinematics};
 pub use motor::{Motor, MotorUnit};
 pub use npy::{NpyArray, NpyError, Npz, NpzWriter};

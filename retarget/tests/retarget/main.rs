@@ -1,5 +1,6 @@
 //! What the crate promises, from the outside. Tests over [`HANDS`] cover a newcomer unasked.
 
+mod axes;
 mod capsules;
 mod exo_map;
 mod guarantees;
