@@ -11,6 +11,7 @@ mod presets; // rigs of the documentation and of the emulator
 mod program; // starts the binary and the emulated rig
 mod real_input; // a real video and real keypoints, to the pixel
 mod remote; // orders over HTTP, the live view, and who is let in
+mod retarget; // files of keypoints and gloves to robot hands, resuming, Ctrl-C
 #[cfg(target_os = "linux")]
 mod shim; // USB cameras for a program that opens /dev/video*
 mod whole_job; // the demo: calibrate, record, align, retarget, export, view

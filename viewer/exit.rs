@@ -5,6 +5,7 @@ use std::process::ExitCode;
 use dexumi_capture::CaptureError;
 use dexumi_episode::EpisodeError;
 use dexumi_export::ExportError;
+use dexumi_retarget::RetargetError;
 
 /// How the program ends.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -39,12 +40,13 @@ impl Exit {
                 }
             }
             if let Some(error) = cause.downcast_ref::<EpisodeError>() {
+                return Self::of_episode(error);
+            }
+            if let Some(error) = cause.downcast_ref::<RetargetError>() {
                 return match error {
-                    EpisodeError::Config { .. }
-                    | EpisodeError::Damaged { .. }
-                    | EpisodeError::Nothing { .. }
-                    | EpisodeError::Content { .. } => Self::BadInput,
-                    _ => Self::Failed,
+                    RetargetError::Episode(error) => Self::of_episode(error),
+                    RetargetError::Follow { .. } => Self::BadInput,
+                    RetargetError::Stopped { .. } => Self::Failed,
                 };
             }
             if let Some(error) = cause.downcast_ref::<ExportError>() {
@@ -55,7 +57,17 @@ impl Exit {
                     _ => Self::Failed,
                 };
             }
+            if let Some(dexumi_retarget::NpyError::Invalid { .. }) = cause.downcast_ref() {
+                return Self::BadInput;
+            }
             if cause.downcast_ref::<dexumi_retarget::HandError>().is_some()
+                || cause.downcast_ref::<dexumi_retarget::UrdfError>().is_some()
+                || cause
+                    .downcast_ref::<dexumi_retarget::KeypointError>()
+                    .is_some()
+                || cause
+                    .downcast_ref::<dexumi_retarget::FollowError>()
+                    .is_some()
                 || cause
                     .downcast_ref::<dexumi_calibrate::JointsError>()
                     .is_some()
@@ -64,6 +76,16 @@ impl Exit {
             }
         }
         Self::Failed
+    }
+
+    fn of_episode(error: &EpisodeError) -> Self {
+        match error {
+            EpisodeError::Config { .. }
+            | EpisodeError::Damaged { .. }
+            | EpisodeError::Nothing { .. }
+            | EpisodeError::Content { .. } => Self::BadInput,
+            _ => Self::Failed,
+        }
     }
 }
 

@@ -203,8 +203,8 @@ fn episode(body: &mut String, number: usize, result: &EpisodeResult, truth: &Tru
         report.clipped,
         report.held,
         report.gaps,
-        report.residual_rms_rad.to_degrees(),
-        report.residual_max_rad.to_degrees()
+        report.residual_rms_rad.unwrap_or(0.0).to_degrees(),
+        report.residual_max_rad.unwrap_or(0.0).to_degrees()
     )?;
     Ok(())
 }

@@ -23,6 +23,7 @@
 //!   and a flag says so. Answers are always finite and inside the limits.
 
 mod arm;
+mod axes;
 mod capsule;
 mod capsules;
 mod collision;
@@ -30,7 +31,9 @@ mod coupling;
 mod episode;
 mod exo_map;
 mod feasible;
+mod figures;
 mod floating_root;
+mod follow;
 mod fusion;
 mod hand;
 mod hand_file;
@@ -55,15 +58,19 @@ pub use arm::{
     PlacementReport, SINGULAR, Span, TimedPose, UNREACHABLE, VELOCITY, arm_flag_names,
     search_placements,
 };
+pub use axes::{PointAxes, hand_axes, in_hand_axes, lies_along_hand_axes};
 pub use capsule::{Closest, NearestPair, PlacedCapsule, closest, hand_capsules, nearest_pair};
 pub use collision::CollisionOptions;
 pub use episode::{
-    Derivation, RetargetReport, derived_path, effector_topic, joints_topic, retarget_episode,
+    Derivation, EpisodeJob, EpisodeOptions, RetargetError, RetargetReport, Source, derived_path,
+    derived_path_in, effector_topic, joints_topic, retarget_episode, sha256, sha256_of_model,
 };
 pub use exo_map::{
     CLIPPED_LIMIT, CLIPPED_VELOCITY, JointMap, LONGEST_STEP_S, MapCounts, NO_ANSWER_YET,
     NON_FINITE_HELD, Step,
 };
+pub use figures::{PINCH_M, StepFigures};
+pub use follow::{FollowError, FollowOptions, Follower, PresetKind};
 pub use fusion::Fusion;
 pub use hand::{Capsule, Finger, Frame, HANDS, Hand, Joint, JointKind, Side, Tip};
 pub use hand_file::HandError;

@@ -201,6 +201,26 @@ impl<W: Write + Seek> NpzWriter<W> {
         Ok(())
     }
 
+    /// Adds an array of i8 (whole numbers of 64 bits).
+    ///
+    /// # Errors
+    /// What the file system says.
+    ///
+    /// # Panics
+    /// When `data` does not have the length that `shape` says.
+    pub fn integers(&mut self, name: &str, shape: &[usize], data: &[i64]) -> std::io::Result<()> {
+        assert_eq!(
+            shape.iter().product::<usize>(),
+            data.len(),
+            "shape of {name}"
+        );
+        self.start(name, "<i8", shape)?;
+        for number in data {
+            self.archive.write_all(&number.to_le_bytes())?;
+        }
+        Ok(())
+    }
+
     /// Adds a list of texts, or a single one where `shape` is empty.
     ///
     /// # Errors

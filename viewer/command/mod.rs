@@ -160,19 +160,37 @@ impl Alignment {
     /// # Errors
     /// The episode or the calibration cannot be read.
     pub fn load(&self, path: &Path) -> Result<Aligned> {
+        let (episode, calibration) = self.open(path)?;
+        self.align(episode, calibration)
+    }
+
+    /// Opens an episode and finds its calibration; its samples are not read.
+    ///
+    /// # Errors
+    /// The episode or the calibration cannot be read.
+    pub fn open(&self, path: &Path) -> Result<(Episode, Option<Calibration>)> {
         let episode = Episode::open(path)?;
-        let calibration = find_calibration(
-            self.calibration.as_deref(),
-            path,
-            episode.calibration.as_ref(),
-        )?;
-        let max_gap = Delta::from_millis(self.max_gap_ms);
-        let timeline = Timeline::of(&episode, calibration.as_ref(), max_gap)?;
+        let given = self.calibration.as_deref();
+        let calibration = find_calibration(given, path, episode.calibration.as_ref())?;
+        Ok((episode, calibration))
+    }
+
+    /// Reads the samples of an open episode.
+    ///
+    /// # Errors
+    /// The file is damaged, or a stream lacks what it needs.
+    pub fn align(&self, episode: Episode, calibration: Option<Calibration>) -> Result<Aligned> {
+        let timeline = Timeline::of(&episode, calibration.as_ref(), self.max_gap())?;
         Ok(Aligned {
             episode: Arc::new(episode),
             timeline,
             calibration,
         })
+    }
+
+    /// Longest gap that is interpolated across.
+    pub fn max_gap(&self) -> Delta {
+        Delta::from_millis(self.max_gap_ms)
     }
 }
 

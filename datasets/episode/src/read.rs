@@ -11,6 +11,7 @@ use mcap::{
     records::{ChunkIndex, MessageIndexEntry},
 };
 use memmap2::Mmap;
+use sha2::{Digest, Sha256};
 
 use crate::{
     calibration::Calibration,
@@ -22,6 +23,11 @@ use crate::{
     time::SessionTime,
     write::{EpisodeInfo, FORMAT_VERSION, StreamClock},
 };
+
+/// Bytes at the beginning that a fingerprint holds.
+const FINGERPRINT_HEAD: usize = 64 << 10;
+/// The record before the summary, `DataEnd`: opcode, length, CRC-32 of the data section.
+const DATA_END_LENGTH: usize = 1 + 8 + 4;
 
 /// Times and number of a message.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -108,6 +114,27 @@ impl EpisodeFile {
     /// The whole file.
     pub fn bytes(&self) -> &[u8] {
         &self.map
+    }
+
+    /// What tells this file from any other without reading its images: SHA-256 of its
+    /// length, its first 64 KiB (who, what, when; rig and calibration), and everything
+    /// from the end of the data section on: the CRC-32 of all data, chunk indexes with
+    /// their lengths and times, statistics, indexes of metadata and attachments.
+    ///
+    /// # Errors
+    /// The file has no footer.
+    pub fn fingerprint(&self) -> Result<String, EpisodeError> {
+        let bytes = self.bytes();
+        let footer = mcap::read::footer(bytes)
+            .map_err(EpisodeError::mcap("read the footer of", &self.path))?;
+        let summary = usize::try_from(footer.summary_start).unwrap_or(usize::MAX);
+        let end = summary.min(bytes.len()).saturating_sub(DATA_END_LENGTH);
+        let mut hash = Sha256::new();
+        hash.update((bytes.len() as u64).to_le_bytes());
+        hash.update(&bytes[..FINGERPRINT_HEAD.min(bytes.len())]);
+        hash.update(&bytes[end..]);
+        let digest = hash.finalize();
+        Ok(digest.iter().map(|byte| format!("{byte:02x}")).collect())
     }
 
     /// Topics with their schemas and message counts.

@@ -28,7 +28,7 @@ impl Interpolate for f64 {
     }
 }
 
-impl Interpolate for [f64; 3] {
+impl<const N: usize> Interpolate for [f64; N] {
     fn between(a: &Self, b: &Self, t: f64) -> Self {
         std::array::from_fn(|i| f64::between(&a[i], &b[i], t))
     }

@@ -3,6 +3,7 @@
 mod arm;
 mod arm_check;
 mod arm_urdf;
+mod axes;
 mod capsules;
 mod exo_map;
 mod guarantees;

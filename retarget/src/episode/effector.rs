@@ -1,0 +1,49 @@
+//! The wrist tracker to the end effector.
+
+use dexumi_episode::{EpisodeWriter, align::Timeline, schema::EffectorPose};
+
+use super::{
+    EpisodeJob, RetargetError, RetargetReport, check_stop, effector_topic, side_name, stamp,
+};
+use crate::{WristMap, WristMode};
+
+/// Writes the end effector's poses, where a tracker has a mount to the hand.
+pub(super) fn write(
+    job: &EpisodeJob<'_>,
+    timeline: &Timeline,
+    writer: &mut EpisodeWriter,
+    report: &mut RetargetReport,
+) -> Result<(), RetargetError> {
+    let effector = timeline.poses.iter().find_map(|(name, track)| {
+        let mount = job.episode.rig.mount(&format!("tracker/{name}"), "hand")?;
+        Some((track, mount))
+    });
+    let Some((track, tracker_from_hand)) = effector else {
+        return Ok(());
+    };
+    let topic = effector_topic(side_name(job.hand.side()));
+    let channel = writer.channel::<EffectorPose>(&topic, &[])?;
+    let mut map = WristMap::new(tracker_from_hand, WristMode::Absolute);
+    for (index, (&time, pose)) in track.times.iter().zip(&track.values).enumerate() {
+        let q = pose.rotation.coords;
+        let step = map.step(pose.translation.vector.into(), [q.x, q.y, q.z, q.w]);
+        let Some(pose) = step.effector else {
+            report.poses_rejected += 1;
+            continue;
+        };
+        let q = pose.rotation.coords;
+        let message = EffectorPose {
+            stamp: Some(stamp(job.episode, time, index as u64)),
+            position: pose.translation.vector.iter().copied().collect(),
+            rotation: vec![q.x, q.y, q.z, q.w],
+            flags: step.flags,
+        };
+        writer.write(channel, index as u64, time, time, &message);
+        report.poses += 1;
+        if index % 1024 == 1023 {
+            writer.tick()?;
+            check_stop(job)?;
+        }
+    }
+    Ok(())
+}

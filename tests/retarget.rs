@@ -1,0 +1,659 @@
+//! `dexumi retarget` on files of keypoints and on episodes of a glove: results in
+//! every form, resuming, what is refused, Ctrl-C.
+
+use std::{
+    f64::consts::TAU,
+    path::Path,
+    process::Stdio,
+    time::{Duration, Instant},
+};
+
+use dexumi_episode::{
+    EpisodeFile, EpisodeInfo, EpisodeWriter, FORMAT_VERSION, Ledger, SessionAnchor, SessionTime,
+    schema::{Keypoints, Retargeted, Stamp},
+};
+use dexumi_retarget::{Hand, Npz};
+use nix::{
+    sys::signal::{Signal, kill},
+    unistd::Pid,
+};
+use parquet::file::reader::{FileReader, SerializedFileReader};
+
+use crate::program::{dexumi, json, run_well, text};
+
+/// A right hand in its own axes that closes and opens once in 2 s, 30 steps a second [m].
+fn motion(step: usize) -> [[f64; 3]; 21] {
+    let bend = 0.6 * (0.5 - 0.5 * (TAU * step as f64 / 60.0).cos());
+    let mut points = [[0.0; 3]; 21];
+    for finger in 0..5 {
+        let is_thumb = finger == 0;
+        let mut at = match is_thumb {
+            true => [0.01, 0.035, 0.03],
+            false => [0.0, 0.045 - 0.02 * finger as f64, 0.09],
+        };
+        let length = if is_thumb { 0.034 } else { 0.03 };
+        for bone in 0..4 {
+            points[1 + 4 * finger + bone] = at;
+            let angle = bend * (bone + 1) as f64 * if is_thumb { 0.4 } else { 1.0 };
+            let aside: f64 = if is_thumb { 0.5 } else { 0.0 };
+            at[0] += length * angle.sin();
+            at[1] += length * aside * angle.cos();
+            at[2] += length * (1.0 - aside * aside).sqrt() * angle.cos();
+        }
+    }
+    points
+}
+
+/// As a tracker gives it: x, y, z of the hand along z, x, y of the world, somewhere.
+fn in_the_world(points: [[f64; 3]; 21]) -> [[f64; 3]; 21] {
+    points.map(|[x, y, z]| [y + 0.3, z - 0.2, x + 1.1])
+}
+
+/// A `.npy` as NumPy writes it.
+fn write_npy(path: &Path, shape: &str, numbers: impl Iterator<Item = f64>) {
+    let entries = format!("{{'descr': '<f8', 'fortran_order': False, 'shape': {shape}, }}");
+    let mut bytes = b"\x93NUMPY\x01\x00".to_vec();
+    let header = format!("{entries:117}\n");
+    bytes.extend((header.len() as u16).to_le_bytes());
+    bytes.extend(header.as_bytes());
+    bytes.extend(numbers.flat_map(f64::to_le_bytes));
+    std::fs::write(path, bytes).expect("a file");
+}
+
+fn write_clip(path: &Path, steps: usize, points: impl Fn(usize) -> [[f64; 3]; 21]) {
+    let numbers = (0..steps).flat_map(|step| points(step).into_iter().flatten());
+    write_npy(path, &format!("({steps}, 21, 3)"), numbers);
+}
+
+/// An episode of a glove, 100 samples a second, the hand in the world; every tenth sample is not tracked
+/// where `has_losses`.
+fn write_episode(path: &Path, steps: usize, has_losses: bool) {
+    let start = 1_760_000_000_000_000_000;
+    let info = EpisodeInfo {
+        format: FORMAT_VERSION,
+        id: "0199".to_owned(),
+        number: 0,
+        task: String::new(),
+        operator: String::new(),
+        hand: "xhand_right".to_owned(),
+        rig: "glove".to_owned(),
+        software: "test".to_owned(),
+        anchor: SessionAnchor {
+            host_time_ns: 0,
+            unix_time_ns: start,
+            uncertainty_ns: 0,
+        },
+    };
+    let rig = "format = 1\nname = \"glove\"\nhand = \"xhand_right\"\n[[device]]\n\
+               stream = \"/glove/right/keypoints\"\ndriver = \"udp_json\"\naddress = \"127.0.0.1:9\"\n";
+    let mut writer = EpisodeWriter::create(path, &info, rig, None).expect("an episode");
+    let channel = writer
+        .channel::<Keypoints>("/glove/right/keypoints", &[])
+        .expect("a channel");
+    let time = |step: usize| SessionTime::from_nanos(start + step as i64 * 10_000_000);
+    for step in 0..steps {
+        let valid = !(has_losses && step % 10 == 3);
+        let points = in_the_world(motion(step * 30 / 100)).into_iter().flatten();
+        let message = Keypoints {
+            stamp: Some(Stamp {
+                timestamp_ns: time(step).nanos(),
+                host_time_ns: step as i64 * 10_000_000,
+                sequence: step as u64,
+                ..Stamp::default()
+            }),
+            points: points.map(|x| if valid { x } else { f64::NAN }).collect(),
+            valid,
+        };
+        writer.write(channel, step as u64, time(step), time(step), &message);
+        if step % 1000 == 999 {
+            writer.tick().expect("a tick");
+        }
+    }
+    writer
+        .finish(Some((time(0), time(steps))), &Ledger::new())
+        .expect("an episode");
+}
+
+fn files(folder: &Path) -> Vec<String> {
+    let entries = std::fs::read_dir(folder).expect("a folder");
+    let mut names: Vec<String> = entries
+        .map(|entry| {
+            entry
+                .expect("an entry")
+                .file_name()
+                .to_string_lossy()
+                .into_owned()
+        })
+        .collect();
+    names.sort();
+    names
+}
+
+fn npz(path: &Path) -> (Vec<f64>, usize) {
+    let mut archive = Npz::open(path).expect("an archive");
+    let q = archive.numbers("q").expect("q");
+    (q.data, q.shape[1])
+}
+
+#[test]
+fn a_file_of_keypoints_gives_the_same_motion_in_every_form() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let clip = folder.path().join("hand.npy");
+    write_clip(&clip, 90, |step| in_the_world(motion(step)));
+    let to = |ending: &str| folder.path().join(format!("out.{ending}"));
+    let run = |out: Option<&Path>| {
+        let mut arguments = vec![
+            "retarget",
+            text(&clip),
+            "--fps",
+            "30",
+            "--hand",
+            "xhand_right",
+            "--json",
+        ];
+        arguments.extend(out.iter().flat_map(|out| ["--out", text(out)]));
+        json(&run_well(&arguments, &[0]))[0].clone()
+    };
+    let report = run(None);
+    let beside = folder.path().join("hand.retarget.npz");
+    assert_eq!(report["path"], text(&beside));
+    assert_eq!(
+        (&report["turned"], &report["received"]),
+        (&true.into(), &90.into())
+    );
+    let figures = &report["figures"];
+    let error_m = figures["tip_error_mean_m"].as_f64().expect("a tip error");
+    assert!(error_m > 0.0 && error_m < 0.03, "{figures}");
+    assert!(
+        figures["jitter_rad2"].as_f64().expect("a jitter") < 1e-2,
+        "{figures}"
+    );
+
+    let hand = Hand::by_name("xhand_right").expect("a hand");
+    let (q, dof) = npz(&beside);
+    assert_eq!((q.len(), dof), (90 * hand.dof(), hand.dof()));
+    for row in q.chunks(dof) {
+        for (value, (lower, upper)) in row.iter().zip(hand.limits()) {
+            assert!(
+                (lower..=upper).contains(&value),
+                "{value} of {lower} to {upper}"
+            );
+        }
+    }
+    // The fingers bend and straighten.
+    let index = hand
+        .variable_names()
+        .position(|name| name.contains("index_joint1"));
+    let bends = q
+        .chunks(dof)
+        .map(|row| row[index.expect("an index finger")]);
+    let (least, most) = bends.fold((f64::MAX, f64::MIN), |(a, b), q| (a.min(q), b.max(q)));
+    assert!(most - least > 0.5, "{least} to {most}");
+    let mut archive = Npz::open(&beside).expect("an archive");
+    let time = archive.numbers("time").expect("time").data;
+    assert!((time[89] - 89.0 / 30.0).abs() < 1e-12);
+    for (name, length) in [
+        ("objective", 90),
+        ("confidence", 90),
+        ("flags", 90),
+        ("tip_error", 450),
+    ] {
+        assert_eq!(
+            archive.numbers(name).expect(name).data.len(),
+            length,
+            "{name}"
+        );
+    }
+
+    run(Some(&to("csv")));
+    let csv = std::fs::read_to_string(to("csv")).expect("a text");
+    let mut lines = csv.lines();
+    assert!(
+        lines
+            .next()
+            .is_some_and(|line| line.starts_with("# {\"derivation\":"))
+    );
+    let names: Vec<&str> = lines.next().expect("a heading").split(',').collect();
+    assert_eq!(names[0], "time");
+    assert_eq!(names[1..=dof], hand.variable_names().collect::<Vec<_>>());
+    assert_eq!(
+        names[dof + 1..=dof + 4],
+        ["objective", "confidence", "flags", "tip_error_thumb"]
+    );
+    let rows: Vec<Vec<f64>> = lines
+        .map(|line| {
+            line.split(',')
+                .map(|cell| cell.parse().expect("a number"))
+                .collect()
+        })
+        .collect();
+    let in_csv: Vec<f64> = rows.iter().flat_map(|row| row[1..=dof].to_vec()).collect();
+    assert_eq!(in_csv, q);
+
+    run(Some(&to("parquet")));
+    let file = std::fs::File::open(to("parquet")).expect("a file");
+    let reader = SerializedFileReader::new(file).expect("Parquet");
+    let rows = reader.get_row_iter(None).expect("rows");
+    let in_parquet: Vec<f64> = rows
+        .flat_map(|row| {
+            let columns = row.expect("a row").into_columns();
+            let q = columns.into_iter().skip(1).take(dof);
+            q.map(|(_, field)| match field {
+                parquet::record::Field::Double(value) => value,
+                other => panic!("{other}"),
+            })
+        })
+        .collect();
+    assert_eq!(in_parquet, q);
+    assert_eq!(
+        files(folder.path()),
+        ["hand.npy", "hand.retarget.npz", "out.csv", "out.parquet"]
+    );
+}
+
+#[test]
+fn a_result_is_kept_until_its_input_or_its_configuration_changes() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let clip = folder.path().join("hand.npy");
+    write_clip(&clip, 40, motion);
+    for ending in ["npz", "csv", "parquet"] {
+        let out = folder.path().join(format!("out.{ending}"));
+        let run = |more: &[&str]| {
+            let mut arguments = vec!["retarget", text(&clip), "--hand", "inspire_right", "--json"];
+            arguments.extend(["--out", text(&out)]);
+            arguments.extend(if more.contains(&"--fps") {
+                &[][..]
+            } else {
+                &["--fps", "30"][..]
+            });
+            arguments.extend(more);
+            json(&run_well(&arguments, &[0]))[0]["reused"]
+                .as_bool()
+                .expect("a flag")
+        };
+        assert!(!run(&[]), "{ending}: nothing is there yet");
+        let made = std::fs::read(&out).expect("a result");
+        assert!(run(&[]), "{ending}: nothing changed");
+        assert_eq!(std::fs::read(&out).expect("a result"), made);
+        let changes: &[&[&str]] = &[
+            &["--live"],
+            &["--limits", "joints"],
+            &["--scale", "1.1"],
+            &["--preset", "vector"],
+            &["--no-collision"],
+            &["--fps", "29"],
+            &["--rate", "60"],
+            &["--axes", "hand"],
+        ];
+        for change in changes {
+            assert!(!run(change), "{ending}: {change:?}");
+            assert!(run(change), "{ending}: {change:?}");
+        }
+        // A result that is cut, or another program's, is made anew.
+        assert!(!run(&[]));
+        std::fs::write(&out, &made[..made.len() / 3]).expect("a file");
+        assert!(!run(&[]), "{ending}");
+    }
+    let run = || {
+        let arguments = [
+            "retarget",
+            text(&clip),
+            "--hand",
+            "inspire_right",
+            "--fps",
+            "30",
+            "--json",
+        ];
+        json(&run_well(&arguments, &[0]))[0]["reused"]
+            .as_bool()
+            .expect("a flag")
+    };
+    assert!(!run() && run());
+    write_clip(&clip, 40, |step| motion(step + 1));
+    assert!(!run(), "another input of the same length");
+}
+
+#[test]
+fn what_cannot_be_retargeted_is_refused_with_a_reason() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = |name: &str| folder.path().join(name);
+    let (clip, flat, none) = (path("hand.npy"), path("flat.npy"), path("none.npy"));
+    write_clip(&clip, 5, motion);
+    write_npy(&flat, "(5, 63)", (0..315).map(f64::from));
+    std::fs::write(&none, b"no array at all").expect("a file");
+    let refused = |arguments: &[&str], code: i32, words: &[&str]| {
+        let all: Vec<&str> = std::iter::once("retarget")
+            .chain(arguments.iter().copied())
+            .collect();
+        let output = run_well(&all, &[code]);
+        let said = String::from_utf8_lossy(&output.stderr);
+        for word in words {
+            assert!(
+                said.contains(word),
+                "{arguments:?}: `{word}` is not in:\n{said}"
+            );
+        }
+        assert!(output.stdout.is_empty(), "{arguments:?}");
+    };
+    let (clip, flat, none) = (text(&clip), text(&flat), text(&none));
+    let hand = ["--hand", "xhand_right", "--fps", "30"];
+    let with = |file, more: &[&'static str]| -> Vec<&str> {
+        [file]
+            .into_iter()
+            .chain(hand)
+            .chain(more.iter().copied())
+            .collect()
+    };
+    refused(
+        &[clip, "--fps", "30"],
+        2,
+        &["--hand", "expected one", "hand.npy"],
+    );
+    refused(
+        &[clip, "--hand", "xhand_right"],
+        2,
+        &["--fps", "steps per second", "hand.npy"],
+    );
+    refused(
+        &[clip, "--hand", "xhand_right", "--fps", "0"],
+        2,
+        &["--fps", "more than 0"],
+    );
+    refused(
+        &with(clip, &["--scale", "-1"]),
+        2,
+        &["--scale", "more than 0"],
+    );
+    refused(
+        &with(clip, &["--live", "--smooth"]),
+        2,
+        &["cannot be used with"],
+    );
+    refused(&with(clip, &["--tips", "thumb=a"]), 2, &["--tips", "URDF"]);
+    refused(
+        &with(clip, &["--preset", "position", "--scale", "1"]),
+        2,
+        &["--scale", "position"],
+    );
+    refused(
+        &with(clip, &["--out", "x.txt"]),
+        1,
+        &[".npz, .csv or .parquet", "x.txt"],
+    );
+    refused(&with(flat, &[]), 10, &["[n, 21, 3]", "[5, 63]", "flat.npy"]);
+    refused(&with(none, &[]), 10, &["magic", "none.npy"]);
+    refused(
+        &with("absent.npy", &[]),
+        1,
+        &["no such file or folder", "absent.npy"],
+    );
+    refused(
+        &[clip, "--hand", "claw", "--fps", "30"],
+        10,
+        &["claw", "xhand_right"],
+    );
+    assert_eq!(files(folder.path()), ["flat.npy", "hand.npy", "none.npy"]);
+
+    // One that fails does not stop the others; the report lists it.
+    let all = [
+        "retarget",
+        none,
+        clip,
+        "--hand",
+        "xhand_right",
+        "--fps",
+        "30",
+        "--json",
+    ];
+    let output = run_well(&all, &[3]);
+    let report = json(&output);
+    assert!(
+        report[0]["error"]
+            .as_str()
+            .is_some_and(|error| error.contains("magic"))
+    );
+    assert_eq!(report[1]["received"], 5);
+    assert!(String::from_utf8_lossy(&output.stderr).contains("failed: "));
+}
+
+/// A thumb and an index of two joints each, written for this test.
+const CLAW: &str = r#"<robot name="claw">
+  <link name="base"/><link name="a1"/><link name="a2"/><link name="b1"/><link name="b2"/>
+  <link name="end_a"/><link name="end_b"/>
+  <joint name="thumb_swing" type="revolute"><parent link="base"/><child link="a1"/>
+    <origin xyz="0.01 0.03 0.03"/><axis xyz="0 1 0"/>
+    <limit lower="-0.2" upper="1.2" effort="1" velocity="6"/></joint>
+  <joint name="thumb_bend" type="revolute"><parent link="a1"/><child link="a2"/>
+    <origin xyz="0 0.01 0.05"/><axis xyz="0 1 0"/>
+    <limit lower="0" upper="1.2" effort="1" velocity="6"/></joint>
+  <joint name="thumb_end" type="fixed"><parent link="a2"/><child link="end_a"/>
+    <origin xyz="0 0 0.04"/></joint>
+  <joint name="index_swing" type="revolute"><parent link="base"/><child link="b1"/>
+    <origin xyz="0 0.02 0.09"/><axis xyz="0 1 0"/>
+    <limit lower="0" upper="1.6" effort="1" velocity="6"/></joint>
+  <joint name="index_bend" type="revolute"><parent link="b1"/><child link="b2"/>
+    <origin xyz="0 0 0.05"/><axis xyz="0 1 0"/>
+    <limit lower="0" upper="1.6" effort="1" velocity="6"/></joint>
+  <joint name="index_end" type="fixed"><parent link="b2"/><child link="end_b"/>
+    <origin xyz="0 0 0.04"/></joint>
+</robot>"#;
+
+#[test]
+fn a_urdf_is_a_hand_once_its_tips_are_named() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let (clip, urdf) = (
+        folder.path().join("hand.npy"),
+        folder.path().join("claw.urdf"),
+    );
+    write_clip(&clip, 60, motion);
+    std::fs::write(&urdf, CLAW).expect("a file");
+    let run = |more: &[&str], code: i32| {
+        let mut arguments = vec![
+            "retarget",
+            text(&clip),
+            "--fps",
+            "30",
+            "--hand",
+            text(&urdf),
+            "--json",
+        ];
+        arguments.extend(more);
+        run_well(&arguments, &[code])
+    };
+    let tips = ["--side", "right", "--tips", "thumb=end_a,index=end_b"];
+    let report = json(&run(&tips, 0));
+    assert_eq!(report[0]["scales"][0][0], "thumb");
+    assert_eq!(report[0]["scales"][1][0], "index");
+    let mut archive = Npz::open(&folder.path().join("hand.retarget.npz")).expect("an archive");
+    let q = archive.numbers("q").expect("q");
+    assert_eq!(q.shape, [60, 4]);
+    let bends: Vec<f64> = q.data.chunks(4).map(|row| row[3]).collect();
+    let most = bends.iter().copied().fold(f64::MIN, f64::max);
+    assert!(most > 0.5 && most <= 1.6, "{most}");
+    // Other tips, or another file, are another hand.
+    assert_eq!(json(&run(&tips, 0))[0]["reused"], true);
+    let others = ["--side", "right", "--tips", "thumb=a2,index=end_b"];
+    assert_eq!(json(&run(&others, 0))[0]["reused"], false);
+    std::fs::write(&urdf, CLAW.replace("xyz=\"0 0 0.05\"", "xyz=\"0 0 0.06\"")).expect("a file");
+    assert_eq!(json(&run(&others, 0))[0]["reused"], false);
+    let said = |output: std::process::Output| String::from_utf8_lossy(&output.stderr).into_owned();
+    let wrong = said(run(
+        &["--side", "right", "--tips", "thumb=nothing,index=end_b"],
+        10,
+    ));
+    assert!(
+        wrong.contains("nothing") && wrong.contains("end_a"),
+        "{wrong}"
+    );
+    let wrong = said(run(&["--side", "right", "--tips", "toe=end_a"], 10));
+    assert!(wrong.contains("thumb, index, middle"), "{wrong}");
+}
+
+#[test]
+fn episodes_of_a_glove_are_followed_in_parallel_and_kept() {
+    let session = tempfile::tempdir().expect("a folder");
+    let folder = session.path();
+    write_episode(&folder.join("episode_0000.mcap"), 300, false);
+    write_episode(&folder.join("episode_0001.mcap"), 200, true);
+    let run = |more: &[&str], code: i32| {
+        let mut arguments = vec!["retarget", text(folder), "--jobs", "2", "--json"];
+        arguments.extend(more);
+        json(&run_well(&arguments, &[code]))
+    };
+    // 3: what was not tracked is held, and counted.
+    let reports = run(&[], 3);
+    let names: Vec<&str> = (0..2)
+        .map(|at| reports[at]["input"].as_str().expect("a name"))
+        .collect();
+    assert_eq!(names, ["episode_0000.mcap", "episode_0001.mcap"]);
+    for (at, (received, held)) in [(300, 0), (200, 20)].into_iter().enumerate() {
+        let report = &reports[at];
+        let count = |key: &str| report[key].as_u64().expect("a count");
+        assert_eq!(
+            (count("received"), count("held")),
+            (received, held),
+            "{report}"
+        );
+        let parts = ["passed", "clipped", "held", "gaps", "left_out"];
+        assert_eq!(
+            parts.into_iter().map(count).sum::<u64>(),
+            received,
+            "{report}"
+        );
+        assert_eq!(
+            (&report["source"], &report["turned"]),
+            (&"keypoints".into(), &true.into())
+        );
+    }
+    let derived = folder.join("derived");
+    let made = |episode: &str| derived.join(format!("{episode}.retarget.xhand_right.mcap"));
+    let file = EpisodeFile::open(&made("episode_0001")).expect("a result");
+    let steps = file
+        .read::<Retargeted>("/retarget/right/joints")
+        .expect("steps");
+    assert_eq!(steps.len(), 200);
+    let hand = Hand::by_name("xhand_right").expect("a hand");
+    for (step, (times, message)) in steps.iter().enumerate() {
+        let expected = 1_760_000_000_000_000_000 + step as i64 * 10_000_000;
+        assert_eq!(times.publish_time.nanos(), expected);
+        assert_eq!(
+            (message.position.len(), message.motor.len()),
+            (hand.dof(), hand.dof())
+        );
+        assert_eq!(message.tip_error.len(), hand.tips().len());
+        let is_held = step % 10 == 3;
+        assert_eq!(
+            message.objective.is_some_and(f64::is_nan),
+            is_held,
+            "step {step}"
+        );
+        if is_held {
+            assert_eq!(message.position, steps[step - 1].1.position, "step {step}");
+        }
+    }
+    let page = std::fs::read_to_string(derived.join("retarget.html")).expect("a page");
+    assert!(page.contains("<svg") && page.contains("tip error") && page.contains("episode_0001"));
+    assert!(
+        !page.contains("http://") && !page.contains("https://"),
+        "nothing is fetched"
+    );
+
+    let before = files(&derived);
+    assert!(
+        before
+            .iter()
+            .all(|name| !name.contains("partial") && !name.contains(".new"))
+    );
+    let again = run(&[], 3);
+    assert_eq!(
+        (&again[0]["reused"], &again[1]["reused"]),
+        (&true.into(), &true.into())
+    );
+    // Another input under the same name; the other one stays.
+    std::fs::remove_file(folder.join("episode_0000.mcap")).expect("an episode");
+    write_episode(&folder.join("episode_0000.mcap"), 301, false);
+    let again = run(&[], 3);
+    assert_eq!(
+        (&again[0]["reused"], &again[1]["reused"]),
+        (&false.into(), &true.into())
+    );
+    // A grid of its own: samples that are not tracked are bridged, as far as gaps allow.
+    let grid = run(&["--rate", "50"], 0);
+    assert_eq!(grid[1]["held"], 0);
+    let file = EpisodeFile::open(&made("episode_0000")).expect("a result");
+    let steps = file
+        .read::<Retargeted>("/retarget/right/joints")
+        .expect("steps");
+    assert_eq!(steps.len(), 151);
+    assert!(
+        steps.windows(2).all(|pair| {
+            (pair[1].0.publish_time - pair[0].0.publish_time).nanos() == 20_000_000
+        })
+    );
+    assert_eq!(files(&derived), before);
+
+    // An episode without anything to follow does not stop the others.
+    let left = run(&["--hand", "xhand_left", "--fps", "30"], 10);
+    assert!(
+        left[0]["error"]
+            .as_str()
+            .is_some_and(|error| error.contains("/glove/left/keypoints"))
+    );
+}
+
+#[test]
+fn ctrl_c_leaves_what_is_whole_and_nothing_half() {
+    let session = tempfile::tempdir().expect("a folder");
+    let folder = session.path();
+    let short = folder.join("short.npy");
+    write_clip(&short, 20, motion);
+    let long = folder.join("episode_0000.mcap");
+    write_episode(&long, 200_000, false);
+    let log = folder.join("log");
+    let mut child = dexumi()
+        .args([
+            "retarget",
+            text(&short),
+            text(&long),
+            "--jobs",
+            "1",
+            "--fps",
+            "30",
+        ])
+        .args(["--hand", "xhand_right"])
+        .stdout(Stdio::null())
+        .stderr(std::fs::File::create(&log).expect("a log"))
+        .spawn()
+        .expect("the binary should start");
+    let partial = folder.join("derived/episode_0000.retarget.xhand_right.mcap.new.partial");
+    let began = Instant::now();
+    while !partial.exists() {
+        assert!(
+            began.elapsed() < Duration::from_secs(120),
+            "the second was never begun"
+        );
+        assert!(child.try_wait().expect("a child").is_none(), "it ended");
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    kill(Pid::from_raw(child.id() as i32), Signal::SIGINT).expect("a signal");
+    let ended = child.wait().expect("a child");
+    let said = std::fs::read_to_string(&log).expect("a log");
+    assert_eq!(ended.code(), Some(1), "{said}");
+    assert!(
+        said.contains("interrupted: 1 of 2 are done and kept"),
+        "{said}"
+    );
+    assert!(said.contains("the same command goes on"), "{said}");
+    assert!(folder.join("short.retarget.npz").exists());
+    assert_eq!(files(&folder.join("derived")), Vec::<String>::new());
+    let arguments = [
+        "retarget",
+        text(&short),
+        "--fps",
+        "30",
+        "--hand",
+        "xhand_right",
+        "--json",
+    ];
+    assert_eq!(json(&run_well(&arguments, &[0]))[0]["reused"], true);
+}
