@@ -41,7 +41,7 @@ class Verdict:
     overrun: int = 0
     spoilt: int = 0
     unpowered: int = 0
-    # Behind a later one in the file, as the kernel handed them over.
+    # Received after a later one, as the kernel handed them over.
     swapped: int = 0
     ledger: dict = field(default_factory=dict)
     # When the last one in the file was due [s].
@@ -79,9 +79,9 @@ def judge_stream(
     backward = [(earlier, later) for earlier, later in zip(numbers, numbers[1:]) if later <= earlier]
     if len(set(numbers)) < len(numbers):
         say(f"{len(numbers) - len(set(numbers))} samples twice")
-    elif backward and not device.may_swap:
+    elif backward:
         say(f"{len(backward)} samples out of order, first {backward[0][1]} after {backward[0][0]}")
-    verdict.swapped = len(backward)
+    verdict.swapped = sum(later.log_ns < earlier.log_ns for earlier, later in zip(samples, samples[1:]))
     first, last = min(numbers), max(numbers)
     verdict.last_due = known[last].due
     in_file = set(numbers)
