@@ -111,7 +111,7 @@ struct UsbCamera {
     said: Vec<Item>,
     /// Images that came while the camera was opened.
     first: VecDeque<(Meta, Bytes)>,
-    numbers: Numbers,
+    numbers: Numbers<(Meta, Bytes)>,
     frozen: Delta,
     last_image: HostTime,
     stamps_refused: bool,
@@ -213,7 +213,7 @@ impl UsbCamera {
         &mut self,
         video: &VideoNode,
         capabilities: &Capabilities,
-        warning: Option<String>,
+        found: Option<String>,
         wanted_fps: f64,
     ) {
         self.settings.verify(&self.node);
@@ -281,16 +281,12 @@ impl UsbCamera {
             .settings
             .warnings
             .drain(..)
-            .chain(warning)
+            .chain(found)
             .chain(too_long);
-        let name = self.stream.clone();
-        for text in warnings.chain(no_stamp) {
-            let text = format!("`{name}`: {text}");
-            self.said.push(Item::Note {
-                warning: true,
-                text,
-            });
-        }
+        let name = &self.stream;
+        let notes = warnings.chain(no_stamp);
+        self.said
+            .extend(notes.map(|text| warning(format!("`{name}`: {text}"))));
     }
 
     /// The kernel's stamp, where it can be true.
@@ -301,41 +297,51 @@ impl UsbCamera {
         })
     }
 
-    fn image(&mut self, meta: Meta, bytes: Bytes, out: &mut Output) {
+    /// Takes an image from the kernel, which may hand it over before an earlier one.
+    fn arrived(&mut self, meta: Meta, bytes: Bytes, out: &mut Output) {
         self.last_image = meta.arrival;
         let captured = self.stamp(&meta);
+        let name = &self.stream;
         if meta.stamp.is_some() && captured.is_none() && !self.stamps_refused {
             self.stamps_refused = true;
+            let off_s = meta
+                .stamp
+                .map_or(0.0, |stamp| (stamp - meta.arrival).secs_f64());
             let text = format!(
-                "`{}`: the kernel's stamp of an image is {:+.3} s off its arrival and is not used",
-                self.stream,
-                meta.stamp
-                    .map_or(0.0, |stamp| (stamp - meta.arrival).secs_f64())
+                "`{name}`: the kernel's stamp of an image is {off_s:+.3} s off its arrival and is not used"
             );
-            out.push(
-                0,
-                Item::Note {
-                    warning: true,
-                    text,
-                },
-            );
+            out.push(0, warning(text));
         }
-        match self
-            .numbers
-            .next(meta.sequence, captured.unwrap_or(meta.arrival))
-        {
-            Step::On(missing) => out.missing(0, missing, meta.arrival),
+        let at = captured.unwrap_or(meta.arrival);
+        let (sequence, arrival) = (meta.sequence, meta.arrival);
+        match self.numbers.push(sequence, at, arrival, (meta, bytes)) {
+            Step::On => {}
             Step::Anew => {
-                let text = format!("`{}`: the kernel counts its images anew", self.stream);
-                out.push(
-                    0,
-                    Item::Note {
-                        warning: true,
-                        text,
-                    },
+                let text = format!("`{name}`: the kernel counts its images anew");
+                out.push(0, warning(text));
+            }
+            Step::TooLate => {
+                let text = format!(
+                    "`{name}`: image {sequence} came after it had been counted as missing, and is left out"
                 );
+                out.push(0, warning(text));
             }
         }
+        self.in_order(out);
+    }
+
+    /// Hands on the images whose turn it is.
+    fn in_order(&mut self, out: &mut Output) {
+        let now = HostTime::now();
+        while let Some(next) = self.numbers.pop(now) {
+            let (meta, bytes) = next.image;
+            out.missing(0, next.missing, meta.arrival);
+            self.image(meta, bytes, next.number, out);
+        }
+    }
+
+    fn image(&self, meta: Meta, bytes: Bytes, number: u64, out: &mut Output) {
+        let captured = self.stamp(&meta);
         if meta.is_flagged {
             out.lost(0, "flagged_by_kernel", 1, meta.arrival);
             return;
@@ -359,7 +365,7 @@ impl UsbCamera {
             device: None,
             sent: None,
             ticks: None,
-            sequence: self.numbers.count,
+            sequence: number,
             suspect: 0,
             data: Data::Image(Image {
                 data,
@@ -398,6 +404,13 @@ impl UsbCamera {
     }
 }
 
+fn warning(text: String) -> Item {
+    Item::Note {
+        warning: true,
+        text,
+    }
+}
+
 fn encoded(mut sample: Sample, jpeg: Result<Vec<u8>, String>, out: &mut Output) {
     match (jpeg, &mut sample.data) {
         (Ok(jpeg), Data::Image(image)) => {
@@ -414,16 +427,17 @@ impl Source for UsbCamera {
             out.push(0, item);
         }
         while let Some((meta, bytes)) = self.first.pop_front() {
-            self.image(meta, bytes, out);
+            self.arrived(meta, bytes, out);
         }
         let next = self.next();
         self.finished(out);
         let problem = match next {
             Ok(Next::Image(meta, bytes)) => {
-                self.image(meta, bytes, out);
+                self.arrived(meta, bytes, out);
                 return Ok(());
             }
             Ok(Next::Nothing) => {
+                self.in_order(out);
                 let silent = HostTime::now() - self.last_image;
                 if silent <= self.frozen {
                     return Ok(());
@@ -437,6 +451,8 @@ impl Source for UsbCamera {
             Err(error) => error.to_string(),
         };
         // What was taken before is still worth its sample.
+        self.numbers.flush();
+        self.in_order(out);
         self.drain(out);
         Err(CaptureError::Gone {
             stream: self.stream.clone(),
