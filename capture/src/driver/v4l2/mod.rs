@@ -69,8 +69,10 @@ const FIRST_IMAGE: Delta = Delta::from_millis(3_000);
 const FROZEN: Delta = Delta::from_millis(1_000);
 const FROZEN_PERIODS: f64 = 5.0;
 /// A stamp can be later than its arrival by as much where the kernel reckons it
-/// back from the camera's clock, and earlier by as much after a long stall.
+/// back from the camera's clock.
 const LATEST_STAMP: Delta = Delta::from_millis(2);
+/// It can be earlier by as much than its arrival, or than a stamp that was used: images
+/// wait in the kernel for as long as this program is stopped.
 const EARLIEST_STAMP: Delta = Delta::from_millis(5_000);
 
 fn metadata(device: &Device) -> Vec<(&'static str, String)> {
@@ -111,10 +113,21 @@ struct UsbCamera {
     said: Vec<Item>,
     /// Images that came while the camera was opened.
     first: VecDeque<(Meta, Bytes)>,
-    numbers: Numbers<(Meta, Bytes)>,
+    numbers: Numbers<Taken>,
     frozen: Delta,
     last_image: HostTime,
+    /// Newest stamp of the kernel that was used.
+    last_stamp: Option<HostTime>,
     stamps_refused: bool,
+}
+
+/// An image that waits for its turn.
+struct Taken {
+    arrival: HostTime,
+    /// The kernel's stamp, where it is used.
+    captured: Option<HostTime>,
+    is_flagged: bool,
+    bytes: Bytes,
 }
 
 /// What a call for an image gave.
@@ -164,6 +177,7 @@ impl UsbCamera {
             numbers: Numbers::new(wanted.fps),
             frozen: FROZEN.max(period),
             last_image: HostTime::now(),
+            last_stamp: None,
             stamps_refused: false,
         };
         source.wait_for_first(period)?;
@@ -292,8 +306,10 @@ impl UsbCamera {
     /// The kernel's stamp, where it can be true.
     fn stamp(&self, meta: &Meta) -> Option<HostTime> {
         meta.stamp.filter(|&stamp| {
-            let delay = meta.arrival - stamp;
-            delay >= Delta::ZERO - LATEST_STAMP && delay <= EARLIEST_STAMP
+            let since = self
+                .last_stamp
+                .map_or(meta.arrival, |last| last.min(meta.arrival));
+            stamp - meta.arrival <= LATEST_STAMP && since - stamp <= EARLIEST_STAMP
         })
     }
 
@@ -301,6 +317,7 @@ impl UsbCamera {
     fn arrived(&mut self, meta: Meta, bytes: Bytes, out: &mut Output) {
         self.last_image = meta.arrival;
         let captured = self.stamp(&meta);
+        self.last_stamp = captured.max(self.last_stamp);
         let name = &self.stream;
         if meta.stamp.is_some() && captured.is_none() && !self.stamps_refused {
             self.stamps_refused = true;
@@ -313,8 +330,14 @@ impl UsbCamera {
             out.push(0, warning(text));
         }
         let at = captured.unwrap_or(meta.arrival);
-        let (sequence, arrival) = (meta.sequence, meta.arrival);
-        match self.numbers.push(sequence, at, arrival, (meta, bytes)) {
+        let sequence = meta.sequence;
+        let taken = Taken {
+            arrival: meta.arrival,
+            captured,
+            is_flagged: meta.is_flagged,
+            bytes,
+        };
+        match self.numbers.push(sequence, at, HostTime::now(), taken) {
             Step::On => {}
             Step::Anew => {
                 let text = format!("`{name}`: the kernel counts its images anew");
@@ -334,33 +357,37 @@ impl UsbCamera {
     fn in_order(&mut self, out: &mut Output) {
         let now = HostTime::now();
         while let Some(next) = self.numbers.pop(now) {
-            let (meta, bytes) = next.image;
-            out.missing(0, next.missing, meta.arrival);
-            self.image(meta, bytes, next.number, out);
+            out.missing(0, next.missing, next.image.arrival);
+            self.image(next.image, next.number, out);
         }
     }
 
-    fn image(&self, meta: Meta, bytes: Bytes, number: u64, out: &mut Output) {
-        let captured = self.stamp(&meta);
-        if meta.is_flagged {
-            out.lost(0, "flagged_by_kernel", 1, meta.arrival);
+    fn image(&self, taken: Taken, number: u64, out: &mut Output) {
+        let Taken {
+            arrival,
+            captured,
+            is_flagged,
+            bytes,
+        } = taken;
+        if is_flagged {
+            out.lost(0, "flagged_by_kernel", 1, arrival);
             return;
         }
         let layout = self.mode.layout;
         let (data, format) = if layout.pixel == Pixel::Mjpeg {
             match jpeg::walk(&bytes) {
                 Ok(found) => (bytes.slice(..found.length), ImageFormat::Jpeg),
-                Err(jpeg::Defect::Truncated) => return out.lost(0, "truncated", 1, meta.arrival),
-                Err(jpeg::Defect::Corrupt) => return out.lost(0, "corrupt", 1, meta.arrival),
+                Err(jpeg::Defect::Truncated) => return out.lost(0, "truncated", 1, arrival),
+                Err(jpeg::Defect::Corrupt) => return out.lost(0, "corrupt", 1, arrival),
             }
         } else if bytes.len() < layout.image_bytes() {
-            return out.lost(0, "truncated", 1, meta.arrival);
+            return out.lost(0, "truncated", 1, arrival);
         } else {
             let format = layout.raw().unwrap_or(ImageFormat::Jpeg);
             (bytes.slice(..layout.image_bytes()), format)
         };
         let sample = |data: Bytes, format: ImageFormat| Sample {
-            arrival: meta.arrival,
+            arrival,
             captured,
             device: None,
             sent: None,
@@ -378,7 +405,7 @@ impl UsbCamera {
             Some(encoder) => {
                 let waits = sample(Bytes::new(), ImageFormat::Jpeg);
                 if !encoder.push(waits, data) {
-                    out.lost(0, "encoder_behind", 1, meta.arrival);
+                    out.lost(0, "encoder_behind", 1, arrival);
                 }
             }
             None => out.sample(0, sample(data, format)),

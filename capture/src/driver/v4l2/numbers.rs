@@ -1,21 +1,26 @@
 //! Images in the order of the kernel's numbers, and how many are missing between them.
 //!
 //! `uvcvideo` copies images on all processors at once and hands each over when its own
-//! copies are done: two that come close together may come the other way round. So one
-//! whose predecessor has not come waits for it a little. Its stamps stay as they are.
+//! copies are done: on a busy computer one may be overtaken by the next, or by the next
+//! three. So an image whose predecessor has not come waits for it a little. Its stamps
+//! stay as they are.
 
 use std::collections::{BTreeMap, VecDeque};
 
 use dexumi_episode::{Delta, HostTime};
 
 /// A missing image is given up when so many later ones are there …
-const OVERTAKING: usize = 3;
+const OVERTAKING: usize = 8;
 /// … or when the first of these has waited so long.
 const PATIENCE: Delta = Delta::from_millis(200);
 /// So far back a number can be that of one that was overtaken.
 const FURTHEST: u64 = 16;
 /// So many numbers that were given up are remembered.
 const GIVEN_UP: usize = 64;
+/// No camera takes more than so many times the images that it is set to …
+const FASTEST: f64 = 2.0;
+/// … but a computer that stood still stamps those of so long at once [s].
+const LONGEST_BURST_S: f64 = 1.0;
 
 /// The kernel's numbers of images, which count those that were lost as well.
 #[derive(Debug)]
@@ -23,9 +28,11 @@ pub(super) struct Numbers<T> {
     fps: f64,
     /// The newest one, as the kernel numbers it and without wraps, with its time.
     newest: Option<(u32, u64, HostTime)>,
+    /// How many more images could have been taken by then, beside that one.
+    credit: f64,
     /// The last one that was let go, without wraps.
     last: Option<u64>,
-    /// Those that wait for one before them, with their arrival.
+    /// Those that wait for one before them, and since when.
     held: BTreeMap<u64, (HostTime, T)>,
     /// Those in order, ready to be taken.
     ready: VecDeque<Numbered<T>>,
@@ -59,6 +66,7 @@ impl<T> Numbers<T> {
         Self {
             fps,
             newest: None,
+            credit: fps * LONGEST_BURST_S,
             last: None,
             held: BTreeMap::new(),
             ready: VecDeque::new(),
@@ -66,21 +74,22 @@ impl<T> Numbers<T> {
         }
     }
 
-    /// Takes the next image, as the kernel numbers it, taken at `at`.
-    pub(super) fn push(&mut self, sequence: u32, at: HostTime, arrival: HostTime, image: T) -> Step {
+    /// Takes the next image: as the kernel numbers it, and when it was taken.
+    pub(super) fn push(&mut self, sequence: u32, at: HostTime, now: HostTime, image: T) -> Step {
         let Some((newest, count, then)) = self.newest else {
             self.newest = Some((sequence, u64::from(sequence), at));
-            self.hold(u64::from(sequence), arrival, image);
+            self.hold(u64::from(sequence), now, image);
             return Step::On;
         };
         let ahead = i64::from(sequence.wrapping_sub(newest).cast_signed());
-        // No camera takes twice as many images as it is set to.
-        let possible = (2.0 * self.fps * (at - then).secs_f64().abs()).ceil() + 2.0;
+        let seconds = (at - then).secs_f64().max(0.0);
+        let credit = self.credit + FASTEST * self.fps * seconds - ahead as f64;
         let number = count.checked_add_signed(ahead);
         let step = match number {
-            Some(number) if ahead > 0 && ahead as f64 <= possible => {
-                self.newest = Some((sequence, number, at));
-                self.hold(number, arrival, image);
+            Some(number) if ahead > 0 && credit >= 0.0 => {
+                self.credit = credit.min(self.fps * LONGEST_BURST_S);
+                self.newest = Some((sequence, number, at.max(then)));
+                self.hold(number, now, image);
                 return Step::On;
             }
             // A driver that does not count gives the same number again and again.
@@ -92,20 +101,20 @@ impl<T> Numbers<T> {
                     && number + FURTHEST >= count
                     && !self.held.contains_key(&number) =>
             {
-                self.hold(number, arrival, image);
+                self.hold(number, now, image);
                 return Step::On;
             }
             _ => Step::Anew,
         };
         self.flush();
         self.newest = Some((sequence, count + 1, at));
-        self.hold(count + 1, arrival, image);
+        self.hold(count + 1, now, image);
         step
     }
 
     /// The next image in order, once nothing before it is waited for any more.
     pub(super) fn pop(&mut self, now: HostTime) -> Option<Numbered<T>> {
-        let patient = |(arrival, _): &(HostTime, T)| now - *arrival <= PATIENCE;
+        let patient = |(since, _): &(HostTime, T)| now - *since <= PATIENCE;
         while self.held.len() >= OVERTAKING || !self.held.values().all(patient) {
             self.let_go();
             self.follow();
@@ -120,8 +129,8 @@ impl<T> Numbers<T> {
         }
     }
 
-    fn hold(&mut self, number: u64, arrival: HostTime, image: T) {
-        self.held.insert(number, (arrival, image));
+    fn hold(&mut self, number: u64, now: HostTime, image: T) {
+        self.held.insert(number, (now, image));
         self.follow();
     }
 
@@ -173,7 +182,7 @@ mod tests {
         HostTime::from_nanos(image * PERIOD_NS)
     }
 
-    /// Pushes an image that was taken and came at the time of `due`.
+    /// Pushes an image that was taken, and came, at the time of `due`.
     fn push(numbers: &mut Numbers<i64>, sequence: u32, due: i64) -> Step {
         numbers.push(sequence, at(due), at(due), due)
     }
@@ -203,7 +212,7 @@ mod tests {
         push(&mut numbers, 6, 6);
         push(&mut numbers, 8, 8);
         assert_eq!(
-            ready(&mut numbers, at(8)),
+            ready(&mut numbers, at(14)),
             [(6, 0, 6), (7, 0, 7), (8, 0, 8)]
         );
     }
@@ -220,7 +229,7 @@ mod tests {
         assert_eq!(ready(&mut numbers, at(7)), []);
         push(&mut numbers, 8, 8);
         assert_eq!(
-            ready(&mut numbers, at(8)),
+            ready(&mut numbers, at(13)),
             [(6, 5, 6), (7, 0, 7), (8, 0, 8)]
         );
         // Over the end of 32 bits.
@@ -262,21 +271,42 @@ mod tests {
         assert_eq!(ready(&mut numbers, at(8)), [(5, 0, 5)]);
         push(&mut numbers, 9, 9);
         assert_eq!(
-            ready(&mut numbers, at(9)),
+            ready(&mut numbers, at(14)),
             [(7, 1, 7), (8, 0, 8), (9, 0, 9)]
         );
+    }
+
+    /// As it came from the kernel on a busy computer, which had stood still: one is
+    /// overtaken by three, and the stamps of all lie within milliseconds.
+    #[test]
+    fn a_burst_in_disorder_is_no_new_count() {
+        let mut numbers = Numbers::new(30.0);
+        let burst = |number: i64| HostTime::from_nanos(9 * PERIOD_NS + number * 100_000);
+        for due in 0..9 {
+            push(&mut numbers, due as u32, due);
+        }
+        for number in [13, 14, 10, 11, 9, 12, 15] {
+            let time = burst(number);
+            assert_eq!(
+                numbers.push(number as u32, time, burst(15), number),
+                Step::On
+            );
+        }
+        let given = ready(&mut numbers, burst(15));
+        let expected: Vec<_> = (0..16).map(|due| (due as u64, 0, due)).collect();
+        assert_eq!(given, expected);
     }
 
     #[test]
     fn one_that_was_given_up_is_no_new_count_and_not_counted_twice() {
         let mut numbers = Numbers::new(30.0);
-        for (sequence, due) in [(0, 0), (1, 1), (3, 3), (4, 4), (5, 5)] {
-            push(&mut numbers, sequence, due);
+        for due in (0..11).filter(|&due| due != 2) {
+            push(&mut numbers, due as u32, due);
         }
-        assert_eq!(ready(&mut numbers, at(5)).len(), 5);
+        assert_eq!(ready(&mut numbers, at(4)).len(), 10);
         assert_eq!(push(&mut numbers, 2, 2), Step::TooLate);
-        assert_eq!(push(&mut numbers, 6, 6), Step::On);
-        assert_eq!(ready(&mut numbers, at(6)), [(6, 0, 6)]);
+        assert_eq!(push(&mut numbers, 11, 11), Step::On);
+        assert_eq!(ready(&mut numbers, at(11)), [(11, 0, 11)]);
     }
 
     #[test]
@@ -296,19 +326,19 @@ mod tests {
     }
 
     proptest! {
-        /// Whatever is lost, and whoever overtakes one or two others: every image that
+        /// Whatever is lost, and whoever is overtaken by up to three others: every image that
         /// came is given once, in order, and each lost one is counted once.
         #[test]
         fn nothing_is_lost_or_doubled(
             first in 0..u32::MAX - 200,
             lost in proptest::collection::vec(proptest::bool::weighted(0.2), 3..120),
-            swaps in proptest::collection::vec((0_usize..120, 1_usize..=2), 0..20),
+            swaps in proptest::collection::vec((0_usize..120, 1_usize..=3), 0..20),
         ) {
             let mut order: Vec<i64> = (0..lost.len() as i64).filter(|&due| !lost[due as usize]).collect();
             prop_assume!(order.len() > 4);
             let mut moved = 0;
             for (place, by) in swaps {
-                // Apart, so that none is overtaken by more than two.
+                // Apart, so that none is overtaken by more than three.
                 let place = moved + place % 4;
                 if place + by >= order.len() {
                     break;
@@ -320,10 +350,10 @@ mod tests {
             let mut numbers = Numbers::new(30.0);
             let mut given = Vec::new();
             for (step, &due) in order.iter().enumerate() {
-                let arrival = at(step as i64);
-                let said = numbers.push(first.wrapping_add(due as u32), at(due), arrival, due);
+                let now = at(step as i64);
+                let said = numbers.push(first.wrapping_add(due as u32), at(due), now, due);
                 prop_assert_eq!(said, Step::On);
-                given.extend(ready(&mut numbers, arrival));
+                given.extend(ready(&mut numbers, now));
             }
             numbers.flush();
             given.extend(ready(&mut numbers, at(lost.len() as i64)));
