@@ -1,6 +1,7 @@
 """Holds one stream of an episode against the list of what the device sent."""
 
 from dataclasses import dataclass, field
+from itertools import takewhile
 
 from devices.boards import Board, Packet
 from devices.cameras import Camera
@@ -41,7 +42,9 @@ class Verdict:
     overrun: int = 0
     spoilt: int = 0
     unpowered: int = 0
-    # Received after a later one, as the kernel handed them over.
+    # Spoilt ones next to the interval: of the episode, or not.
+    edge: int = 0
+    # Images received after a later one, as the kernel handed them over.
     swapped: int = 0
     ledger: dict = field(default_factory=dict)
     # When the last one in the file was due [s].
@@ -81,12 +84,17 @@ def judge_stream(
         say(f"{len(numbers) - len(set(numbers))} samples twice")
     elif backward:
         say(f"{len(backward)} samples out of order, first {backward[0][1]} after {backward[0][0]}")
-    verdict.swapped = sum(later.log_ns < earlier.log_ns for earlier, later in zip(samples, samples[1:]))
+    if isinstance(device, Camera):
+        verdict.swapped = sum(later.log_ns < earlier.log_ns for earlier, later in zip(samples, samples[1:]))
     first, last = min(numbers), max(numbers)
     verdict.last_due = known[last].due
     in_file = set(numbers)
     interval = [packet for packet in packets if first <= packet.number <= last]
     absent = [packet for packet in interval if packet.number not in in_file]
+    before = reversed([packet for packet in packets if packet.number < first])
+    after = [packet for packet in packets if packet.number > last]
+    for side in (before, after):
+        verdict.edge += sum(1 for _ in takewhile(lambda packet: packet.spoilt, side))
     verdict.sent = sum(packet.left is not None for packet in interval)
     verdict.overrun = len(interval) - verdict.sent
     verdict.spoilt = sum(packet.spoilt for packet in interval)
@@ -151,5 +159,5 @@ def judge_ledger(verdict: Verdict, faults: list[Fault], may_lag: int, counts_ove
     unclear = sum(fault.unclear for fault in faults) + may_lag
     if not counts_overrun:
         unclear += verdict.overrun
-    if abs(verdict.itemised - truth) > unclear:
+    if not truth - unclear <= verdict.itemised <= truth + verdict.edge + unclear:
         say(f"ledger: {verdict.itemised} missing or lost, in truth {truth}")

@@ -138,7 +138,7 @@ class Bench:
                 raise AssertionError(f"the recorder ended before it began: {output.strip()}")
             return False
 
-        self.machine.wait_for(started, "the episode starts", 60)
+        self.machine.wait_for(started, "the episode starts")
 
     def stop(self, name: str = "record") -> tuple[int, str]:
         """Ends the recording by Ctrl-C."""

@@ -97,7 +97,8 @@ impl<T> Numbers<T> {
             Some(number) if self.given_up.contains(&number) => return Step::TooLate,
             // Overtaken by those that wait for it.
             Some(number)
-                if number >= self.expected()
+                if ahead < 0
+                    && number >= self.expected()
                     && number + FURTHEST >= count
                     && !self.held.contains_key(&number) =>
             {
