@@ -78,6 +78,8 @@ def show(name: str, outcome, seconds: float) -> None:
     for verdict in outcome.verdicts:
         if verdict.swapped:
             print(f"    {verdict.stream}: {verdict.swapped} handed over out of order by the kernel, in order in the file")
+        if verdict.unbuffered:
+            print(f"    {verdict.stream}: {verdict.unbuffered} found no buffer in the kernel, as the ledger says")
         if verdict.back_s:
             back = ", ".join(f"{seconds:.1f} s" for seconds in verdict.back_s)
             print(f"    {verdict.stream}: in the file again {back} after the fault")

@@ -14,8 +14,8 @@ from pathlib import Path
 from .provision import Provisions
 
 # Generous: the host may be busy, and the guest is slow then.
-BOOT_TIMEOUT_S = 180
-COMMAND_TIMEOUT_S = 120
+BOOT_TIMEOUT_S = 600
+COMMAND_TIMEOUT_S = 300
 USB_PORTS = 8
 
 

@@ -118,7 +118,7 @@ class Bench:
 
     def wait_plugged(self, stream: str) -> None:
         link = self.devices[stream].link
-        self.machine.wait_for(lambda: self.machine.run(f"test -e {link}").status == 0, f"{link} appears", 60)
+        self.machine.wait_for(lambda: self.machine.run(f"test -e {link}").status == 0, f"{link} appears")
 
     # The recording.
 

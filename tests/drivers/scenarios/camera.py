@@ -226,14 +226,15 @@ def camera_busy(lab: Lab, folder: Path) -> Outcome:
         bench.outcome.notes.append(f"beside v4l2-ctl: {last_line(refused.text)}")
         bench.machine.send_signal("holder", "TERM")
         bench.finished("holder")
-        bench.record(20)
+        bench.record(300)
         refused = bench.machine.run(other)
         bench.outcome.expect(
             refused.status != 0 and "in use by" in refused.text,
             f"a second recorder ended with {refused.status}: {refused.text[-300:]}",
         )
         bench.outcome.notes.append(f"beside a recorder: {last_line(refused.text)}")
-        status, said = bench.finished()
+        time.sleep(8)
+        status, said = bench.stop()
         bench.judge(bench.fetch() / EPISODE)
         expect_end(bench, status, said)
     return bench.outcome

@@ -111,6 +111,11 @@ def power_cut(lab: Lab, folder: Path) -> Outcome:
         session = recovered(lab, boot, folder / "half")
         losses["half"] += judge_cut(bench, session / name, cut_at, f"cut {number}, half kept")
         cuts.append(cut)
+        lab.say(
+            f"cut {number}: lost at the end {max(losses['none'][-2:]):.2f} s with nothing unflushed kept, "
+            f"{max(losses['half'][-2:]):.2f} s with half; control {flushed} of {written} flushed; "
+            f"{len(bench.outcome.all_problems())} problems so far"
+        )
     problem = rerun_problem(session / name)
     expect(problem is None, f"Rerun: {problem}")
     # Without such, a cut would be no more than the end of a program.
