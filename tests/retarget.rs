@@ -404,11 +404,7 @@ fn what_cannot_be_retargeted_is_refused_with_a_reason() {
         2,
         &["--fps", "more than 0"],
     );
-    refused(
-        &with(clip, &["--scale", "-1"]),
-        2,
-        &["--scale", "more than 0"],
-    );
+    refused(&with(clip, &["--scale=-1"]), 2, &["--scale", "more than 0"]);
     refused(
         &with(clip, &["--live", "--smooth"]),
         2,

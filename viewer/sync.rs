@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, HashMap};
 use anyhow::{Context, Result};
 use dexumi_capture::emulate::{
     mark,
-    truth::{Fate, Truth},
+    truth::{Fate, Sample, Truth},
 };
 use dexumi_episode::{Delta, HostTime, SessionTime, StreamKind, align::stamped, schema::Stamp};
 use serde::Serialize;
@@ -110,11 +110,18 @@ pub fn matched(aligned: &Aligned, truth: &Truth, stream: &str) -> Result<(Vec<Ma
             times.push(session(sample.t_ns));
         }
     }
+    let in_order = in_order(truth, stream, &session);
     let images = match StreamKind::of(stream) {
         Some(StreamKind::Camera { .. }) => Some(episode.file.images(stream)?),
         _ => None,
     };
     let stamps = stamped(episode, aligned.calibration.as_ref(), stream)?;
+    let arrivals: Vec<_> = stamps
+        .iter()
+        .map(|(stamp, _)| anchor.to_session(stamp.host_time()))
+        .collect();
+    let first = first_in_order(&in_order, &arrivals);
+    let numbered = stamps.iter().any(|(stamp, _)| stamp.device_ticks.is_some());
     let mut matched = Vec::with_capacity(stamps.len());
     let mut unmatched = 0;
     for (index, (stamp, capture)) in stamps.into_iter().enumerate() {
@@ -122,7 +129,7 @@ pub fn matched(aligned: &Aligned, truth: &Truth, stream: &str) -> Result<(Vec<Ma
             continue;
         }
         // An image says itself when it was taken; other samples are found by the
-        // counter that they carry.
+        // counter that they carry, and where there is none by their order.
         let true_time = match &images {
             Some(images) => {
                 let image = episode.file.image(images, index)?;
@@ -130,6 +137,10 @@ pub fn matched(aligned: &Aligned, truth: &Truth, stream: &str) -> Result<(Vec<Ma
                 mark::read(&gray, width as u32, height as u32)
                     .map(|s| session(truth.header.host_start_ns) + Delta::from_secs_f64(s))
             }
+            None if !numbered => first.and_then(|first| {
+                let found = in_order.get(first + index);
+                found.copied()
+            }),
             None => stamp.device_ticks.and_then(|ticks| {
                 let candidates = by_ticks.get(&ticks)?.iter().copied();
                 candidates.min_by_key(|&t| (t - capture).abs())
@@ -147,6 +158,29 @@ pub fn matched(aligned: &Aligned, truth: &Truth, stream: &str) -> Result<(Vec<Ma
         }
     }
     Ok((matched, unmatched))
+}
+
+/// True times of what was sent whole of a stream.
+fn in_order(truth: &Truth, stream: &str, session: impl Fn(i64) -> SessionTime) -> Vec<SessionTime> {
+    let sent = |s: &&Sample| s.stream == stream && s.fate == Fate::Sent;
+    let mut times: Vec<_> = truth
+        .samples
+        .iter()
+        .filter(sent)
+        .map(|s| session(s.t_ns))
+        .collect();
+    times.sort_unstable();
+    times
+}
+
+/// Which of the samples sent is the first recorded, where all that follow were
+/// recorded too: the latest by which none arrives before it was taken.
+fn first_in_order(sent: &[SessionTime], arrivals: &[SessionTime]) -> Option<usize> {
+    let fits = |first: &usize| {
+        let pairs = sent[*first..].iter().zip(arrivals);
+        pairs.len() == arrivals.len() && pairs.into_iter().all(|(t, arrival)| t <= arrival)
+    };
+    (0..sent.len()).rev().find(fits)
 }
 
 /// Compares an aligned episode with the truth of the rig that it was recorded from.

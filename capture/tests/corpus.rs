@@ -1,5 +1,5 @@
 //! Every file of the fuzz corpus through its parser, with what the fuzz targets
-//! check (`tests/fuzz/`), so that neither needs a nightly compiler to be kept.
+//! check (`tests/fuzz/`), so that neither needs a fuzzer to be kept.
 
 use std::{
     collections::BTreeSet,

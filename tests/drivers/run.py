@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Runs the recorder against the kernel's own drivers, in a virtual machine.
 
-    run.py [--only NAME]... [--list] [--keep] [--program PATH]
+    run.py [--only NAME]... [--list] [--keep] [--rerun] [--program PATH]
 
 Exit status: 0 all agree, 1 something does not, 2 the machine cannot be had.
 """
@@ -14,6 +14,7 @@ import sys
 import tempfile
 import time
 import traceback
+from importlib.util import find_spec
 from pathlib import Path
 
 HERE = Path(__file__).resolve().parent
@@ -23,7 +24,9 @@ from machine.image import Modules, build_initrd, build_system  # noqa: E402
 from machine.provision import ProvisionError, cache_folder, provide  # noqa: E402
 
 # Read episodes without a line of dexumi's code.
-JUDGE_PACKAGES = ["mcap", "mcap-protobuf-support"]
+JUDGE_PACKAGES = {"mcap": "mcap", "mcap_protobuf": "mcap-protobuf-support"}
+# On demand: 170 MB, 800 MB on disk.
+RERUN_PACKAGE = {"rerun_cli": "rerun-sdk"}
 
 
 def say(text: str) -> None:
@@ -32,26 +35,25 @@ def say(text: str) -> None:
 
 def with_judge() -> None:
     """Goes on in a Python that has the judge's packages, where that can be had."""
-    try:
-        import mcap_protobuf  # noqa: F401
+    wanted = JUDGE_PACKAGES | (RERUN_PACKAGE if "--rerun" in sys.argv else {})
+    if all(find_spec(module) for module in wanted):
         return
-    except ImportError:
-        pass
     if os.environ.get("DEXUMI_VM_VENV"):
         return  # this is that Python already
     venv = cache_folder() / "venv"
     python = venv / "bin/python"
+    packages = ", ".join(wanted.values())
     try:
         if not python.exists():
-            say(f"making a Python environment with {', '.join(JUDGE_PACKAGES)} in {venv}")
+            say(f"making a Python environment with {packages} in {venv}")
             subprocess.run([sys.executable, "-m", "venv", venv], check=True, stdout=sys.stderr)
-        check = subprocess.run([python, "-c", "import mcap_protobuf"], capture_output=True, check=False)
-        if check.returncode != 0:
+        check = f"import importlib.util as u; assert all(map(u.find_spec, {list(wanted)}))"
+        if subprocess.run([python, "-c", check], capture_output=True, check=False).returncode != 0:
             subprocess.run(
-                [python, "-m", "pip", "install", "--quiet", *JUDGE_PACKAGES], check=True, stdout=sys.stderr
+                [python, "-m", "pip", "install", "--quiet", *wanted.values()], check=True, stdout=sys.stderr
             )
     except (OSError, subprocess.CalledProcessError) as error:
-        say(f"no environment with {', '.join(JUDGE_PACKAGES)} ({error}): contents are not compared")
+        say(f"no environment with {packages} ({error}): contents are not compared")
         return
     os.execve(python, [str(python), *sys.argv], dict(os.environ, DEXUMI_VM_VENV="1"))
 
@@ -75,7 +77,9 @@ def show(name: str, outcome, seconds: float) -> None:
         print(row([name, "", "", "", "", "", agrees, f"{seconds:.0f}"]))
     for verdict in outcome.verdicts:
         if verdict.swapped:
-            print(f"    {verdict.stream}: {verdict.swapped} handed over out of order by the kernel")
+            print(f"    {verdict.stream}: {verdict.swapped} handed over out of order by the kernel, in order in the file")
+        if verdict.unbuffered:
+            print(f"    {verdict.stream}: {verdict.unbuffered} found no buffer in the kernel, as the ledger says")
         if verdict.back_s:
             back = ", ".join(f"{seconds:.1f} s" for seconds in verdict.back_s)
             print(f"    {verdict.stream}: in the file again {back} after the fault")
@@ -97,6 +101,8 @@ def main() -> int:
                         help="run this one (may be repeated)")
     parser.add_argument("--list", action="store_true", help="list the scenarios and end")
     parser.add_argument("--keep", action="store_true", help="keep disks, consoles and episodes")
+    parser.add_argument("--rerun", action="store_true",
+                        help="read each episode with Rerun too (installs rerun-sdk, 170 MB, on first use)")
     parser.add_argument("--program", type=Path, default=HERE.parents[1] / "target/release/dexumi")
     options = parser.parse_args()
     if options.list:

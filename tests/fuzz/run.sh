@@ -12,7 +12,8 @@ shift
 
 # The versions that are shipped; libFuzzer's are added.
 cp ../../Cargo.lock Cargo.lock
-RUSTC_WRAPPER="$here/rustc.sh" cargo build --bins
+# Not `seeds`: it has no fuzzer that the coverage could go to.
+RUSTC_WRAPPER="$here/rustc.sh" cargo build $(printf -- '--bin %s ' "$@")
 programs=${CARGO_TARGET_DIR:-target}/debug
 
 mkdir -p artifacts

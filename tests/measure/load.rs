@@ -26,12 +26,19 @@ use serde_json::Value;
 /// Measures recording under load.
 #[derive(Parser)]
 struct Options {
-    /// Length of the measurement [s].
+    /// Length of the measurement [s]; 0 leaves it out.
     #[arg(long, default_value_t = 600.0)]
     seconds: f64,
     /// Also raise the load until something is lost, in steps of so many seconds.
     #[arg(long, value_name = "S")]
     limit: Option<f64>,
+    /// Words in front of the recorder, to find its limit where the emulator on the same
+    /// machine gives out first: `--under "taskset -c 0 nice -n 19"`.
+    #[arg(long, value_name = "WORDS", default_value = "")]
+    under: String,
+    /// The first step of raising the load: so many times the usual one.
+    #[arg(long, default_value_t = 2)]
+    from: usize,
     /// Where to record; the disk is part of what is measured.
     #[arg(long, default_value = "measure-load")]
     out: std::path::PathBuf,
@@ -55,13 +62,26 @@ const USUAL: Load = Load {
 
 impl Load {
     fn times(self, factor: usize) -> Self {
+        // Two hands have no more: encoders and five fingertips each. Further it goes by
+        // their rate, up to what 921,600 baud carry.
+        let boards = (self.boards * factor).min(12);
+        let each = (self.boards * factor) as f64 / boards as f64;
         Self {
             cameras: self.cameras * factor,
-            // Two hands have no more: encoders and five fingertips each.
-            boards: (self.boards * factor).min(12),
+            boards,
+            board_hz: (self.board_hz * each).min(1_400.0),
             mocap_hz: self.mocap_hz * factor as f64,
-            ..self
         }
+    }
+
+    fn name(self) -> String {
+        let Self {
+            cameras,
+            boards,
+            board_hz,
+            mocap_hz,
+        } = self;
+        format!("{cameras} × 720p30 + {boards} × {board_hz:.0} Hz + {mocap_hz:.0} Hz")
     }
 
     fn parts(self) -> Vec<Part> {
@@ -120,13 +140,18 @@ fn main() -> Result<()> {
         "| load | s | MB/s | CPU, % of a core | RSS, MB (early, end) | p99 in queue, ms | samples | lost | emulator late |"
     );
     println!("|---|---|---|---|---|---|---|---|---|");
-    let usual = measure(&scene, USUAL, options.seconds, &options.out)?;
-    line("3 × 720p30 + 4 × 500 Hz + 240 Hz", options.seconds, &usual);
-    plain_writer(&options.out, &usual, options.seconds)?;
+    let under: Vec<String> = options.under.split_whitespace().map(String::from).collect();
+    if options.seconds > 0.0 {
+        let usual = measure(&scene, USUAL, options.seconds, &options.out, &under)?;
+        line(&USUAL.name(), options.seconds, &usual);
+        plain_writer(&options.out, &usual, options.seconds)?;
+    }
     if let Some(seconds) = options.limit {
-        for factor in [2, 3, 4, 6, 8, 12] {
-            let measured = measure(&scene, USUAL.times(factor), seconds, &options.out)?;
-            line(&format!("× {factor}"), seconds, &measured);
+        let factors = [1, 2, 3, 4, 6, 8, 12, 16, 24, 32];
+        for factor in factors.into_iter().filter(|&factor| factor >= options.from) {
+            let load = USUAL.times(factor);
+            let measured = measure(&scene, load, seconds, &options.out, &under)?;
+            line(&format!("× {factor}: {}", load.name()), seconds, &measured);
             if measured.lost > 0 {
                 break;
             }
@@ -152,7 +177,13 @@ fn line(name: &str, seconds: f64, m: &Measured) {
     }
 }
 
-fn measure(scene: &Arc<CheapScene>, load: Load, seconds: f64, out: &Path) -> Result<Measured> {
+fn measure(
+    scene: &Arc<CheapScene>,
+    load: Load,
+    seconds: f64,
+    out: &Path,
+    under: &[String],
+) -> Result<Measured> {
     let folder = tempfile::tempdir_in(out)?;
     let truth_path = folder.path().join("truth.jsonl");
     let emulated = EmulatedRig::start(
@@ -166,7 +197,7 @@ fn measure(scene: &Arc<CheapScene>, load: Load, seconds: f64, out: &Path) -> Res
     )?;
     let rig = folder.path().join("rig.toml");
     std::fs::write(&rig, emulated.rig().to_toml())?;
-    let mut child = rig::record(&rig, &folder.path().join("session"), seconds, 1)?;
+    let mut child = rig::record(&rig, &folder.path().join("session"), seconds, 1, under)?;
     let pid = child.id();
     let mut stdout = child.stdout.take().context("no standard output")?;
     let began = Instant::now();
@@ -207,6 +238,10 @@ fn measure(scene: &Arc<CheapScene>, load: Load, seconds: f64, out: &Path) -> Res
         if losses + number("missing") > 0 {
             said.push(format!("{stream}: {counts}"));
         }
+    }
+    if lost > 0 {
+        let log = std::fs::read_to_string(rig::log(&rig)).unwrap_or_default();
+        said.extend(log.lines().map(str::to_owned));
     }
     let truth = truth::read(&truth_path)?;
     let unsent: u64 = truth

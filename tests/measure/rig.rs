@@ -80,10 +80,26 @@ pub fn program() -> Result<PathBuf> {
     Ok(path)
 }
 
-/// Starts `dexumi record` for so many seconds; its report comes on standard output.
-pub fn record(rig: &Path, session: &Path, seconds: f64, episodes: u32) -> Result<Child> {
-    let log = std::fs::File::create(rig.with_extension("record.log"))?;
-    Command::new(program()?)
+/// Starts `dexumi record` for so many seconds, behind the words of `under`, such as
+/// `taskset -c 0`; its report comes on standard output, its talk goes to [`log`].
+pub fn record(
+    rig: &Path,
+    session: &Path,
+    seconds: f64,
+    episodes: u32,
+    under: &[String],
+) -> Result<Child> {
+    let log = std::fs::File::create(log(rig))?;
+    let program = program()?;
+    let mut command = match under.split_first() {
+        Some((first, rest)) => {
+            let mut command = Command::new(first);
+            command.args(rest).arg(program);
+            command
+        }
+        None => Command::new(program),
+    };
+    command
         .arg("record")
         .args(["--rig".as_ref(), rig.as_os_str()])
         .args(["--out".as_ref(), session.as_os_str()])
@@ -95,6 +111,11 @@ pub fn record(rig: &Path, session: &Path, seconds: f64, episodes: u32) -> Result
         .stderr(log)
         .spawn()
         .context("cannot start the recorder")
+}
+
+/// What the recorder of a rig says to people.
+pub fn log(rig: &Path) -> PathBuf {
+    rig.with_extension("record.log")
 }
 
 /// What a process has used: processor time [s] and resident memory [MB].

@@ -13,6 +13,7 @@ mod rig;
 
 use std::{
     collections::BTreeMap,
+    io::Read,
     path::{Path, PathBuf},
     sync::Arc,
     time::{Duration, Instant},
@@ -91,11 +92,17 @@ fn main() -> Result<()> {
     std::fs::write(&rig, emulated.rig().to_toml())?;
     let session = folder.path().join("session");
     let episodes = (seconds / options.episode).ceil().max(1.0) as u32;
-    let mut child = rig::record(&rig, &session, options.episode, episodes)?;
+    let mut child = rig::record(&rig, &session, options.episode, episodes, &[])?;
     println!(
         "| episode | s | samples | lost | missing, unplugged cameras | missing, all else | outages | worst skew error, ppm | RSS, MB | open files | threads |"
     );
     println!("|---|---|---|---|---|---|---|---|---|---|---|");
+    // Its report is longer than a pipe holds.
+    let mut stdout = child.stdout.take().context("no standard output")?;
+    let report = std::thread::spawn(move || {
+        let mut text = String::new();
+        stdout.read_to_string(&mut text).map(|_| text)
+    });
     let mut problems = Vec::new();
     let mut usage: Vec<(f64, usize, usize)> = Vec::new();
     let mut checked = 0;
@@ -123,6 +130,13 @@ fn main() -> Result<()> {
     }
     if let Some(problem) = emulated.stop() {
         bail!("the emulator failed: {problem}");
+    }
+    let status = child.wait()?;
+    // 3: cameras were away, which is reported.
+    if !matches!(status.code(), Some(0 | 3)) || !matches!(report.join(), Ok(Ok(_))) {
+        let log = std::fs::read_to_string(rig::log(&rig)).unwrap_or_default();
+        let last: Vec<_> = log.lines().rev().take(20).collect();
+        problems.push(format!("the recorder ended with {status}: {last:?}"));
     }
     if checked != episodes as usize {
         problems.push(format!("{checked} of {episodes} episodes were written"));
@@ -212,8 +226,10 @@ fn check(path: &Path, problems: &mut Vec<String>) -> Result<String> {
                 skew_error.max((fit.skew_ppm + drifts.get(stream).copied().unwrap_or(0.0)).abs());
         }
     }
-    if lost > 0 {
-        problems.push(format!("{name}: {lost} packets lost"));
+    if lost + missing_else > 0 {
+        problems.push(format!(
+            "{name}: {lost} packets lost, {missing_else} missing"
+        ));
     }
     if skew_error > 20.0 {
         problems.push(format!(

@@ -20,7 +20,7 @@ use dexumi::{
     emulate::{EmulatedScene, SceneOptions},
     sync::{Matched, matched},
 };
-use dexumi_capture::emulate::{EmulatedRig, Faults, PRESETS, RigOptions, truth};
+use dexumi_capture::emulate::{EmulatedRig, Faults, PRESETS, Part, RigOptions, truth};
 use dexumi_episode::{SessionTime, StreamKind, episodes_in};
 
 /// Measures synchronisation.
@@ -29,7 +29,7 @@ struct Options {
     /// Length of each recording [s].
     #[arg(long, default_value_t = 20.0)]
     seconds: f64,
-    /// Only the rig of this name.
+    /// Only the rig of this name: a preset's, `trackers` or `phones`.
     #[arg(long)]
     preset: Option<String>,
     /// Only conditions that contain this.
@@ -45,6 +45,34 @@ const CONDITIONS: [(&str, f64, &str); 5] = [
     ("40 ppm, 16 ms batches", 40.0, "batch=16ms"),
     ("40 ppm, reboot", 40.0, "reboot=/@12s"),
 ];
+
+/// What no preset has: every tracker, and phones.
+const OTHERS: [(&str, fn() -> Vec<Part>); 2] = [("trackers", trackers), ("phones", phones)];
+
+fn trackers() -> Vec<Part> {
+    vec![
+        Part::new("survive", &["/tracker/survive/pose"], 0.8),
+        Part::new("polhemus_patriot", &["/tracker/patriot/pose"], -0.6),
+        Part::new("polhemus_fastrak", &["/tracker/fastrak/pose"], 0.0),
+        Part::new("udp_json", &["/tracker/json/pose"], 0.4),
+        Part::new("osc", &["/tracker/osc/pose"], -0.2),
+        Part::new("hts", &["/glove/left/keypoints"], 0.0),
+        Part::new("bridge", &["/tracker/bridge/pose"], 1.0),
+    ]
+}
+
+fn phones() -> Vec<Part> {
+    let arkit = ["/tracker/arkit/pose", "/camera/arkit/image", "/imu/arkit"];
+    vec![
+        Part::new("arkit_udp", &arkit, 0.7),
+        Part::new(
+            "record3d",
+            &["/tracker/record3d/pose", "/camera/record3d/image"],
+            0.0,
+        ),
+        Part::new("ffmpeg", &["/camera/ffmpeg/image"], -0.5),
+    ]
+}
 
 /// 95th percentiles [ms].
 struct Row {
@@ -69,22 +97,22 @@ fn main() -> Result<()> {
         height: 240,
     })?);
     let mut table: BTreeMap<(String, String), Vec<(&str, Row)>> = BTreeMap::new();
-    for preset in PRESETS {
-        if options
-            .preset
-            .as_ref()
-            .is_some_and(|name| name != preset.name)
-        {
+    let presets = PRESETS
+        .iter()
+        .map(|preset| (preset.name, preset.parts, preset.hand));
+    let others = OTHERS.map(|(name, parts)| (name, parts, PRESETS[0].hand));
+    for (rig_name, parts, hand) in presets.chain(others) {
+        if options.preset.as_ref().is_some_and(|name| name != rig_name) {
             continue;
         }
         for (name, drift_ppm, faults) in CONDITIONS {
             if !name.contains(&options.condition) {
                 continue;
             }
-            eprintln!("{}: {name}", preset.name);
+            eprintln!("{rig_name}: {name}");
             let rig = RigOptions {
-                parts: (preset.parts)(),
-                hand: preset.hand.to_owned(),
+                parts: parts(),
+                hand: hand.to_owned(),
                 drift_ppm,
                 faults: Faults::parse(faults)?,
                 mark: true,
@@ -132,7 +160,7 @@ fn measure(
         .calibration()
         .save(&folder.path().join("calibration.toml"))?;
     let session = folder.path().join("session");
-    let mut child = rig::record(&rig, &session, seconds, 1)?;
+    let mut child = rig::record(&rig, &session, seconds, 1, &[])?;
     let mut text = String::new();
     child
         .stdout
@@ -144,7 +172,7 @@ fn measure(
     ensure!(
         matches!(status.code(), Some(0 | 3)),
         "the recorder ended with {status}: {}",
-        std::fs::read_to_string(rig.with_extension("record.log")).unwrap_or_default()
+        std::fs::read_to_string(rig::log(&rig)).unwrap_or_default()
     );
     if let Some(problem) = emulated.stop() {
         anyhow::bail!("the emulator failed: {problem}");

@@ -7,7 +7,8 @@
 //   dev/v4l/…, sys/…      links and folders as the kernel and udev make them
 //   cameras/NAME/camera   what it is and offers, see camera.c
 //   cameras/NAME/images   000.jpg …, given in turn
-//   cameras/NAME/plan     `DUE FATE [COUNT]`: skip, error, truncate, empty, corrupt, pad, freeze
+//   cameras/NAME/plan     `DUE FATE [COUNT]`: skip, error, truncate, empty, corrupt, pad, freeze,
+//                         late (handed over after the next one)
 //   cameras/NAME/truth    written here: `DUE SEQUENCE STAMP_NS FATE` of every image that was due;
 //                         `full` when no buffer waited for it
 //   cameras/NAME/set      written here: `ID VALUE` of every control that was set
@@ -48,6 +49,7 @@ struct file {
     uint8_t *map;
     size_t stride;
     int queued[BUFFERS], queue_length, done[BUFFERS], done_length;
+    int late, late_length;  // an image that the next one overtakes
     struct v4l2_buffer about[BUFFERS];
     int64_t next_ns;
     uint32_t sequence;
@@ -221,7 +223,14 @@ static void finish(struct file *file, int index, const char *fate, int64_t due_n
     if (stamps != STAMP_NONE) about->flags |= V4L2_BUF_FLAG_TIMESTAMP_MONOTONIC;
     if (stamps == STAMP_START || stamps == STAMP_FUTURE) about->flags |= V4L2_BUF_FLAG_TSTAMP_SRC_SOE;
     if (strcmp(fate, "error") == 0) about->flags |= V4L2_BUF_FLAG_ERROR;
+    if (strcmp(fate, "late") == 0 && file->late_length == 0) {
+        file->late = index;
+        file->late_length = 1;
+        return;
+    }
     file->done[file->done_length++] = index;
+    if (file->late_length) file->done[file->done_length++] = file->late;
+    file->late_length = 0;
 }
 
 // Makes the images that have become due since the last call.
@@ -378,7 +387,7 @@ static void drop_buffers(struct file *file) {
     if (file->memory >= 0) real_close(file->memory);
     file->map = NULL;
     file->memory = -1;
-    file->buffers = file->queue_length = file->done_length = 0;
+    file->buffers = file->queue_length = file->done_length = file->late_length = 0;
 }
 
 static int request_buffers(struct file *file, struct v4l2_requestbuffers *request) {
@@ -443,7 +452,7 @@ static int stream(struct file *file, bool on) {
             file->camera->controls[i].value = file->camera->controls[i].initial;
         file->camera->forgets = false;
     }
-    if (!on) file->queue_length = file->done_length = 0;
+    if (!on) file->queue_length = file->done_length = file->late_length = 0;
     file->streams = on;
     return 0;
 }

@@ -73,6 +73,7 @@ impl RecorderChild {
         if let Some(calibration) = &options.calibration {
             command.arg("--calibration").arg(calibration);
         }
+        command.args(options.remote.to_arguments());
         command
             .stdin(Stdio::null())
             .stdout(file.try_clone()?)
@@ -156,6 +157,7 @@ impl Log {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::remote::RemoteArguments;
 
     fn options(out: &Path) -> AppOptions {
         AppOptions {
@@ -164,6 +166,11 @@ mod tests {
             calibration: Some(PathBuf::from("hand.toml")),
             task: "pick up".to_owned(),
             socket: None,
+            remote: RemoteArguments {
+                http: Some(([127, 0, 0, 1], 9000).into()),
+                live: Some(([0, 0, 0, 0], 8765).into()),
+                token_file: Some(PathBuf::from("token")),
+            },
         }
     }
 
@@ -201,7 +208,8 @@ mod tests {
         assert_eq!(
             child.log().tail(),
             [format!(
-                "record --rig rig.toml {rest} --calibration hand.toml"
+                "record --rig rig.toml {rest} --calibration hand.toml \
+                 --http 127.0.0.1:9000 --live 0.0.0.0:8765 --token-file token"
             )]
         );
         assert!(!socket.exists());

@@ -24,6 +24,8 @@ mod words;
 
 use std::path::PathBuf;
 
+use crate::remote::RemoteArguments;
+
 /// What the window is to record.
 #[derive(Debug, Clone)]
 pub struct AppOptions {
@@ -38,6 +40,8 @@ pub struct AppOptions {
     /// Control socket of a recorder that somebody else runs, instead of starting
     /// one: closing the window then leaves it running.
     pub socket: Option<PathBuf>,
+    /// Where the recorder that the window starts can be reached from elsewhere.
+    pub remote: RemoteArguments,
 }
 
 /// Opens the window and shows it until it is closed.

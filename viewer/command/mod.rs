@@ -25,7 +25,7 @@ use dexumi_episode::{
     episodes_in, find_calibration,
 };
 
-use crate::{Exit, app};
+use crate::{Exit, app, remote::RemoteArguments};
 
 /// Name and version, as files carry it.
 pub const SOFTWARE: &str = concat!("dexumi ", env!("CARGO_PKG_VERSION"));
@@ -73,9 +73,10 @@ enum Command {
 
 /// Desktop app: live streams of a rig, and recording.
 #[derive(Debug, Args)]
-#[command(
-    after_help = "Example:\n  dexumi app --rig rig.toml --out session --task \"pick up the cube\""
-)]
+#[command(after_help = "\
+Examples:
+  dexumi app --rig rig.toml --out session --task \"pick up the cube\"
+  dexumi app --rig rig.toml --out session --http --live     a pedal by HTTP, live view in Foxglove")]
 struct AppArguments {
     /// The rig.
     #[arg(long, value_name = "FILE", default_value = "rig.toml")]
@@ -90,8 +91,14 @@ struct AppArguments {
     #[arg(long, default_value = "")]
     task: String,
     /// Attach to a recorder that runs already, at its --control socket.
-    #[arg(long, value_name = "SOCKET")]
+    #[arg(
+        long,
+        value_name = "SOCKET",
+        conflicts_with_all = ["http", "live", "token_file"]
+    )]
     socket: Option<PathBuf>,
+    #[command(flatten)]
+    remote: RemoteArguments,
 }
 
 impl Arguments {
@@ -108,6 +115,7 @@ impl Arguments {
                 calibration,
                 task,
                 socket,
+                remote,
             }) => {
                 app::run(app::AppOptions {
                     rig,
@@ -115,6 +123,7 @@ impl Arguments {
                     calibration,
                     task,
                     socket,
+                    remote,
                 })?;
                 Ok(Exit::Done)
             }

@@ -16,6 +16,7 @@ mod front;
 mod tunnel;
 
 use std::{
+    ffi::OsString,
     net::{SocketAddr, TcpListener},
     path::PathBuf,
     sync::Arc,
@@ -86,6 +87,20 @@ pub struct Doors {
 }
 
 impl RemoteArguments {
+    /// The same as words of a command line.
+    pub fn to_arguments(&self) -> Vec<OsString> {
+        let addresses = [("--http", self.http), ("--live", self.live)];
+        let mut words: Vec<OsString> = addresses
+            .into_iter()
+            .filter_map(|(option, address)| Some([option.into(), address?.to_string().into()]))
+            .flatten()
+            .collect();
+        if let Some(file) = &self.token_file {
+            words.extend(["--token-file".into(), file.into()]);
+        }
+        words
+    }
+
     /// Takes the addresses, so that what is wrong with them is said before any
     /// device is touched.
     ///

@@ -13,7 +13,7 @@ use std::{
 };
 
 use crossbeam_channel::{Receiver, Sender, TrySendError, bounded};
-use dexumi_episode::{Device, HostTime};
+use dexumi_episode::{Device, HostTime, StreamKind};
 
 use crate::{
     driver::{Data, Driver, Item, Output, Source},
@@ -36,7 +36,9 @@ pub(super) enum Queued {
     },
 }
 
-/// Sensors and images apart, so that images never push sensors out.
+/// Sensors and images apart, so that images never push sensors out. All that concerns
+/// a stream goes one way: what was lost before a sample, and that its device is back,
+/// must not arrive after it.
 #[derive(Clone)]
 pub(super) struct Queues {
     pub sensors: Sender<Queued>,
@@ -75,6 +77,8 @@ struct Connection {
     devices: Vec<Device>,
     /// Index of each at the writer.
     streams: Vec<usize>,
+    /// Whether each gives images.
+    gives_images: Vec<bool>,
     queues: Queues,
     dropped: Vec<Arc<AtomicU64>>,
     /// What is no sample is small and is kept until it fits.
@@ -92,9 +96,20 @@ pub(super) fn start(
 ) -> Result<Started, CaptureError> {
     let (report, opened) = bounded(1);
     let dropped: Vec<Arc<AtomicU64>> = devices.iter().map(|_| Arc::default()).collect();
+    let gives_images = devices
+        .iter()
+        .map(|device| {
+            let kind = StreamKind::of(&device.stream);
+            matches!(
+                kind,
+                Some(StreamKind::Camera { .. } | StreamKind::Depth { .. })
+            )
+        })
+        .collect();
     let mut connection = Connection {
         driver,
         devices,
+        gives_images,
         streams,
         queues,
         dropped: dropped.clone(),
@@ -162,20 +177,32 @@ impl Connection {
             item,
             pushed: Instant::now(),
         };
-        if bytes == 0 {
-            if let Err(TrySendError::Full(queued)) = self.queues.sensors.try_send(queued) {
-                if is_sample {
-                    self.dropped[stream].fetch_add(1, Ordering::Relaxed);
-                } else {
-                    self.keep(queued);
-                }
-            }
-            return;
-        }
         let waiting = self.queues.image_bytes.fetch_add(bytes, Ordering::Relaxed);
-        if waiting + bytes > MAX_IMAGE_BYTES || self.queues.images.try_send(queued).is_err() {
-            self.queues.image_bytes.fetch_sub(bytes, Ordering::Relaxed);
-            self.dropped[stream].fetch_add(1, Ordering::Relaxed);
+        let result = if bytes > 0 && waiting + bytes > MAX_IMAGE_BYTES {
+            Err(TrySendError::Full(queued))
+        } else {
+            self.queue(&queued).try_send(queued)
+        };
+        let Err(error) = result else { return };
+        self.queues.image_bytes.fetch_sub(bytes, Ordering::Relaxed);
+        match error {
+            TrySendError::Full(queued) if !is_sample => self.keep(queued),
+            TrySendError::Full(_) => {
+                self.dropped[stream].fetch_add(1, Ordering::Relaxed);
+            }
+            // The recorder ends.
+            TrySendError::Disconnected(_) => {}
+        }
+    }
+
+    /// Which way it goes.
+    fn queue(&self, queued: &Queued) -> &Sender<Queued> {
+        let (Queued::Item { stream, .. } | Queued::Connection { stream, .. }) = queued;
+        let at = self.streams.iter().position(|index| index == stream);
+        if at.is_some_and(|at| self.gives_images[at]) {
+            &self.queues.images
+        } else {
+            &self.queues.sensors
         }
     }
 
@@ -228,11 +255,9 @@ impl Connection {
     }
 
     fn send_waiting(&mut self) {
-        let queue = &self.queues.sensors;
-        while let Some(queued) = self.waiting.pop_front() {
-            if let Err(error) = queue.try_send(queued) {
-                self.waiting.push_front(error.into_inner());
-                break;
+        for queued in std::mem::take(&mut self.waiting) {
+            if let Err(error) = self.queue(&queued).try_send(queued) {
+                self.waiting.push_back(error.into_inner());
             }
         }
     }
@@ -245,7 +270,7 @@ impl Connection {
                 problem: problem.clone(),
                 at,
             };
-            if let Err(error) = self.queues.sensors.try_send(queued) {
+            if let Err(error) = self.queue(&queued).try_send(queued) {
                 self.waiting.push_back(error.into_inner());
             }
         }

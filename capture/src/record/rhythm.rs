@@ -1,4 +1,7 @@
-//! How many samples a regular device left out, by the times of those that came.
+//! How many samples a regular device left out, by the times of those that came; and
+//! how many one that numbers them would have given while it was away.
+
+use std::collections::VecDeque;
 
 /// Steps that make the usual one known.
 const LEARN: usize = 50;
@@ -7,6 +10,8 @@ const LEARN: usize = 50;
 const GAIN: f64 = 0.3;
 /// How fast the usual step follows.
 const STEP_GAIN: f64 = 0.01;
+/// Steps that are averaged where the device numbers its samples.
+const NUMBERED: usize = 100;
 
 /// Follows the rhythm of a device.
 #[derive(Debug, Clone, Default)]
@@ -16,6 +21,8 @@ pub(super) struct Rhythm {
     /// First steps [ns].
     steps_ns: Vec<f64>,
     usual_ns: Option<f64>,
+    /// Last steps of numbered samples [ns], and by how much the number rose.
+    numbered: VecDeque<(f64, u64)>,
 }
 
 impl Rhythm {
@@ -43,6 +50,25 @@ impl Rhythm {
         self.last_ns = Some((1.0 - GAIN) * error_ns);
         self.usual_ns = Some(usual_ns + STEP_GAIN * GAIN * error_ns / (1.0 + left_out));
         left_out as u64
+    }
+
+    /// A sample that came `step_ns` after the one before, and whose number is
+    /// `count` higher: however unsteady the times are, the mean step is exact.
+    pub fn numbered_step(&mut self, step_ns: f64, count: u64) {
+        self.numbered.push_back((step_ns, count));
+        if self.numbered.len() > NUMBERED {
+            self.numbered.pop_front();
+        }
+        let (sum_ns, count) = self
+            .numbered
+            .iter()
+            .fold((0.0, 0), |(sum, n), (step, count)| (sum + step, n + count));
+        self.usual_ns = Some(sum_ns / count as f64);
+    }
+
+    /// How many samples lie within a step that no number tells of.
+    pub fn left_out(step_ns: f64, usual_ns: f64) -> u64 {
+        ((step_ns / usual_ns).round() - 1.0).max(0.0) as u64
     }
 
     fn learn(&mut self, step_ns: f64) {
@@ -101,6 +127,36 @@ mod tests {
                 "{period_ms} ms"
             );
         }
+    }
+
+    /// A camera on a busy machine: its stamps are off by up to a period, some images
+    /// are missing by their numbers. Then it is away.
+    #[test]
+    fn numbers_make_the_step_exact_where_stamps_are_not() {
+        let mut rhythm = Rhythm::default();
+        let (period_ns, mut last_ns, mut last) = (66.7e6, 0.0, 0_u64);
+        let mut state = 5_u64;
+        for number in 1..400_u64 {
+            state = state
+                .wrapping_mul(6_364_136_223_846_793_005)
+                .wrapping_add(1);
+            if number % 7 == 3 {
+                continue;
+            }
+            let late = (state >> 33) as f64 / (1_u64 << 31) as f64;
+            let stamp_ns = (number as f64 + late) * period_ns;
+            rhythm.numbered_step(stamp_ns - last_ns, number - last);
+            (last_ns, last) = (stamp_ns, number);
+        }
+        let usual_ns = rhythm.usual_ns().expect("many steps");
+        // A step by the mean of 100, each end of which is off by a period at most.
+        assert!(
+            (usual_ns / period_ns - 1.0).abs() < 0.01,
+            "{usual_ns} of {period_ns} ns"
+        );
+        assert_eq!(Rhythm::left_out(41.3 * period_ns, usual_ns), 40);
+        assert_eq!(Rhythm::left_out(0.9 * period_ns, usual_ns), 0);
+        assert_eq!(Rhythm::left_out(0.2 * period_ns, usual_ns), 0);
     }
 
     #[test]

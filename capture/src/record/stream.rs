@@ -48,6 +48,7 @@ pub(super) struct Stream {
     dropped_before: u64,
     /// Capture time and device time of the last sample, for gaps.
     last: Option<(HostTime, Option<i64>)>,
+    last_sequence: u64,
     rhythm: Rhythm,
     /// Counted since the last sample, as lost or as missing.
     counted_since: u64,
@@ -143,6 +144,7 @@ impl Stream {
             dropped,
             dropped_before: 0,
             last: None,
+            last_sequence: 0,
             rhythm: Rhythm::default(),
             counted_since: 0,
             kernel_stamps: false,
@@ -386,6 +388,7 @@ impl Stream {
         let first_arrival = *self.first_arrival.get_or_insert(sample.arrival);
         let settled = sample.arrival - first_arrival > SETTLING;
         let last = self.last.replace((host, Some(stamp)));
+        let last_sequence = std::mem::replace(&mut self.last_sequence, sample.sequence);
         let Some((last_host, Some(last_stamp))) = last else {
             return 0;
         };
@@ -402,9 +405,21 @@ impl Stream {
         if step > 1e9 {
             self.rhythm.interrupt();
         }
-        let left_out = self.rhythm.step(step);
-        // A device's own numbers are exact, except where it was gone.
         let after_outage = std::mem::take(&mut self.after_outage);
+        // The kernel numbers every image that it stamps.
+        let is_numbered = sample.captured.is_some() && self.driver.counts_missing;
+        let left_out = match (is_numbered, after_outage) {
+            (true, false) => {
+                let count = sample.sequence.saturating_sub(last_sequence);
+                self.rhythm.numbered_step(step, count.max(1));
+                0
+            }
+            (true, true) => self
+                .period_ns()
+                .map_or(0, |usual| Rhythm::left_out(step, usual)),
+            (false, _) => self.rhythm.step(step),
+        };
+        // A device's own numbers are exact, except where it was gone.
         if !settled || (self.driver.counts_missing && !after_outage) {
             return 0;
         }

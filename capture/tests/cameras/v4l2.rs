@@ -4,7 +4,9 @@ use super::*;
 
 #[test]
 fn every_jpeg_comes_byte_for_byte_with_the_kernels_stamp_and_what_is_missing_is_counted() {
-    let plan = "5 skip\n8 error\n10 truncate\n12 corrupt\n14 pad\n16 empty\n20 skip 4\n";
+    // `uvcvideo` hands images over the other way round at times; one of these is late
+    // beside others that never come.
+    let plan = "5 skip\n8 error\n10 truncate\n12 corrupt\n14 pad\n16 empty\n18 late\n20 skip 4\n25 late\n26 skip\n";
     let Some(shim) = under_shim(
         "v4l2::every_jpeg_comes_byte_for_byte_with_the_kernels_stamp_and_what_is_missing_is_counted",
         |shim| {
@@ -21,7 +23,7 @@ fn every_jpeg_comes_byte_for_byte_with_the_kernels_stamp_and_what_is_missing_is_
     assert!(read(&mut *source, &mut out, |out| images(out).len() >= 30).is_none());
     drop(source);
     let truth = shim.truth("wrist");
-    let good = |due: &&Due| matches!(due.fate.as_str(), "good" | "pad");
+    let good = |due: &&Due| matches!(due.fate.as_str(), "good" | "pad" | "late");
     for ((sample, image), due) in images(&out).into_iter().zip(truth.iter().filter(good)) {
         assert_eq!(image.data, given[(due.due % 7) as usize], "{due:?}");
         assert_eq!(image.format, ImageFormat::Jpeg);
@@ -38,7 +40,7 @@ fn every_jpeg_comes_byte_for_byte_with_the_kernels_stamp_and_what_is_missing_is_
     let never = |due: &&Due| matches!(due.fate.as_str(), "skip" | "full");
     let before = |due: &&Due| u64::from(due.sequence) < last;
     let expected = truth.iter().filter(before).filter(never).count() as u64;
-    assert!(expected >= 5);
+    assert!(expected >= 6);
     assert_eq!(missing(&out), expected);
     assert_eq!(lost(&out, "flagged_by_kernel"), 1);
     assert_eq!(lost(&out, "truncated"), 2);

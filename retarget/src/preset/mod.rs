@@ -5,12 +5,12 @@
 //! our own.
 
 mod dexpilot;
-mod dexumi;
+mod ours;
 mod plain;
 
 use nalgebra::{Point3, Vector3};
 
-pub use dexumi::DexumiWeights;
+pub use ours::DexumiWeights;
 
 use crate::hand::{Finger, Hand};
 use crate::keypoints::{FingerScale, Keypoints};
@@ -135,7 +135,7 @@ pub(crate) struct Plan {
 enum Rule {
     Plain(plain::Plain),
     DexPilot(dexpilot::DexPilot),
-    Dexumi(dexumi::Dexumi),
+    Dexumi(ours::Dexumi),
 }
 
 impl Plan {
@@ -146,7 +146,7 @@ impl Plan {
             Preset::Vector { scale, follow } => plain::vector(hand, *scale, follow),
             Preset::Position { follow } => plain::position(hand, follow),
             Preset::DexPilot { scale } => Ok(dexpilot::plan(hand, *scale)),
-            Preset::Dexumi { scales, weights } => Ok(dexumi::plan(hand, scales, weights)),
+            Preset::Dexumi { scales, weights } => Ok(ours::plan(hand, scales, weights)),
         }
     }
 

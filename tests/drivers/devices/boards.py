@@ -68,7 +68,6 @@ class Board:
     period_s = PERIOD_S
     # Its counter goes on over what its buffer had no room for.
     counts_overrun = True
-    may_swap = False
 
     def __init__(self, stream: str, adapter_class, serial: str, socket_path):
         self.stream = stream

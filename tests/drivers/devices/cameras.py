@@ -31,9 +31,6 @@ class Camera:
 
     # What a camera could not send has no number: nobody behind it can know.
     counts_overrun = False
-    # uvcvideo copies images on all processors at once: two that come close together are
-    # at times handed over the other way round.
-    may_swap = True
 
     def __init__(self, stream: str, serial: str, size: tuple[int, int], rate_hz: int, socket_path):
         self.stream = stream

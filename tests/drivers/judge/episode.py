@@ -2,7 +2,10 @@
 and with `dexumi info`."""
 
 import json
+import shutil
 import subprocess
+import sys
+import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -50,3 +53,24 @@ def info(program: Path, path: Path) -> dict:
     if status not in (0, 3):
         raise AssertionError(f"dexumi info {path} ended with {status}: {messages.strip()}")
     return json.loads(output)[0]
+
+
+def rerun_problem(path: Path) -> str | None:
+    """What Rerun's own reader says against an episode; nothing where it reads it, or where
+    there is no Rerun."""
+    beside = Path(sys.executable).with_name("rerun")
+    program = str(beside) if beside.exists() else shutil.which("rerun")
+    if program is None:
+        return None
+    with tempfile.TemporaryDirectory() as folder:
+        target = Path(folder) / "episode.rrd"
+        result = subprocess.run(
+            [program, "mcap", "convert", str(path), "-o", str(target)],
+            stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False,
+        )
+        said = (result.stderr + result.stdout).strip()
+        if result.returncode != 0 or not target.exists():
+            return f"cannot convert {path.name} ({result.returncode}): {said[-300:]}"
+        if "ERROR" in said:
+            return f"{path.name}: {said[-300:]}"
+    return None

@@ -8,7 +8,7 @@ from pathlib import Path
 from devices.boards import Board
 from devices.cameras import Camera
 from devices.serial import CdcAcm, Ftdi
-from judge.episode import HAS_MCAP, dexumi, info, read
+from judge.episode import HAS_MCAP, dexumi, info, read, rerun_problem
 from judge.stream import Fault, Verdict, judge_stream
 from machine.image import make_disk, read_folder, replay_journal
 from machine.provision import Provisions
@@ -118,7 +118,7 @@ class Bench:
 
     def wait_plugged(self, stream: str) -> None:
         link = self.devices[stream].link
-        self.machine.wait_for(lambda: self.machine.run(f"test -e {link}").status == 0, f"{link} appears", 60)
+        self.machine.wait_for(lambda: self.machine.run(f"test -e {link}").status == 0, f"{link} appears")
 
     # The recording.
 
@@ -138,7 +138,7 @@ class Bench:
                 raise AssertionError(f"the recorder ended before it began: {output.strip()}")
             return False
 
-        self.machine.wait_for(started, "the episode starts", 60)
+        self.machine.wait_for(started, "the episode starts")
 
     def stop(self, name: str = "record") -> tuple[int, str]:
         """Ends the recording by Ctrl-C."""
@@ -195,6 +195,8 @@ class Bench:
         if not HAS_MCAP:
             self.outcome.notes.append("content not compared: no Python package mcap")
             return report
+        problem = rerun_problem(episode)
+        self.outcome.expect(problem is None, f"Rerun: {problem}")
         samples = read(episode, list(self.devices))
         for stream, device in self.devices.items():
             self.outcome.verdicts.append(

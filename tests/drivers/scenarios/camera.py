@@ -94,16 +94,18 @@ def cameras_3(lab: Lab, folder: Path) -> Outcome:
 
 
 def camera_unplug(lab: Lab, folder: Path) -> Outcome:
-    """A camera is pulled and plugged in again, another one goes on; the first one's
+    """Each of two cameras is pulled and plugged in again while the other one goes on; its
     controls are set anew."""
     with Bench(lab, folder, streams=(WRIST, HEAD)) as bench:
         bench.prepare()
         bench.record(300)
         time.sleep(3)
         before = bench.device_names()
-        faults = {WRIST: [bench.while_unplugged(WRIST, 2)]}
-        bench.wait_plugged(WRIST)
-        time.sleep(8)
+        faults = {}
+        for stream in (WRIST, HEAD):
+            faults[stream] = [bench.while_unplugged(stream, 2)]
+            bench.wait_plugged(stream)
+            time.sleep(8)
         bench.outcome.notes.append(f"{' '.join(before)} became {' '.join(bench.device_names())}")
         status, said = bench.stop()
         bench.outcome.expect(status == 3, f"dexumi record ended with {status}: {said[-300:]}")
@@ -148,7 +150,7 @@ def camera_renumbered(lab: Lab, folder: Path) -> Outcome:
 
 
 def camera_stopped(lab: Lab, folder: Path) -> Outcome:
-    """The recorder stands still for 4 s: the kernel's buffers fill up, it throws the rest
+    """The recorder stands still for 5 s: the kernel's buffers fill up, it throws the rest
     away, and its numbers tell how many."""
     with Bench(lab, folder, streams=(WRIST,)) as bench:
         bench.prepare()
@@ -156,7 +158,7 @@ def camera_stopped(lab: Lab, folder: Path) -> Outcome:
         time.sleep(3)
         began = time.monotonic()
         bench.machine.send_signal("record", "STOP")
-        time.sleep(4)
+        time.sleep(5)
         bench.machine.send_signal("record", "CONT")
         fault = Fault(began, time.monotonic(), unclear=0)
         bench.finished()
@@ -224,14 +226,15 @@ def camera_busy(lab: Lab, folder: Path) -> Outcome:
         bench.outcome.notes.append(f"beside v4l2-ctl: {last_line(refused.text)}")
         bench.machine.send_signal("holder", "TERM")
         bench.finished("holder")
-        bench.record(20)
+        bench.record(300)
         refused = bench.machine.run(other)
         bench.outcome.expect(
             refused.status != 0 and "in use by" in refused.text,
             f"a second recorder ended with {refused.status}: {refused.text[-300:]}",
         )
         bench.outcome.notes.append(f"beside a recorder: {last_line(refused.text)}")
-        status, said = bench.finished()
+        time.sleep(8)
+        status, said = bench.stop()
         bench.judge(bench.fetch() / EPISODE)
         expect_end(bench, status, said)
     return bench.outcome

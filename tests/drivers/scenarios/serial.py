@@ -132,7 +132,7 @@ def busy(lab: Lab, folder: Path) -> Outcome:
         bench.machine.send_signal("record", "STOP")
         bench.devices[THUMB].plug()
         bench.machine.wait_for(
-            lambda: "recording" in bench.machine.output("other"), "the other one records", 60
+            lambda: "recording" in bench.machine.output("other"), "the other one records"
         )
         bench.machine.send_signal("record", "CONT")
         bench.finished("other")

@@ -12,6 +12,7 @@ mod camera;
 mod files;
 mod natnet;
 mod phone;
+mod polhemus;
 mod serial;
 mod survive;
 mod udp;
@@ -23,6 +24,7 @@ pub type Target = fn(&[u8]) -> usize;
 pub const TARGETS: &[(&str, Target)] = &[
     ("serial", serial::packets),
     ("board", board::stream),
+    ("polhemus", polhemus::records),
     ("natnet", natnet::packet),
     ("usbmux", phone::usbmux),
     ("record3d", phone::record3d),
@@ -35,6 +37,7 @@ pub const TARGETS: &[(&str, Target)] = &[
     ("osc", udp::osc),
     ("hts", udp::hts),
     ("rokoko", udp::rokoko),
+    ("arkit", udp::arkit),
     ("survive", survive::lines),
     ("rig", files::rig),
     ("calibration", files::calibration),

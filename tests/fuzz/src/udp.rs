@@ -7,8 +7,9 @@ use std::{
 };
 
 use dexumi_capture::driver::{
-    Data, Driver, Item, Output, Source,
+    Data, Driver, Item, Output, Source, arkit as phone,
     axes::{is_point, is_pose},
+    mjpeg_http::is_whole_jpeg,
     rokoko as gloves,
     udp::{
         HTS, JSON, Message, OSC, Packet, encode_hts, encode_json, parse_hts, parse_json, parse_osc,
@@ -82,6 +83,46 @@ pub fn rokoko(bytes: &[u8]) -> usize {
         out.items.iter().for_each(|(_, item)| sane(item));
     }
     usize::from(live.is_ok())
+}
+
+/// Datagrams of an ARKit app, each behind its length.
+pub fn arkit(bytes: &[u8]) -> usize {
+    use phone::packet::{Datagram, encode, parse};
+    let devices = ["/tracker/phone/pose", "/camera/phone/image", "/imu/phone"]
+        .map(|stream| device(stream, phone::DRIVER.name));
+    let (mut source, sender, to) = open(&phone::DRIVER, &devices);
+    let mut understood = 0;
+    for datagram in super::parts(bytes) {
+        let read = parse(datagram);
+        // As text, because of numbers that are none.
+        if let Some(read) = &read {
+            understood += 1;
+            let again = parse(&encode(read));
+            assert_eq!(format!("{again:?}"), format!("{:?}", Some(read)));
+        }
+        if sender.send_to(datagram, to).is_err() {
+            continue;
+        }
+        let mut out = Output::default();
+        source.read(&mut out).expect("a socket");
+        let of_imu = match &read {
+            Some(Datagram::Imu(imu)) => imu.samples.len() as u64,
+            _ => 0,
+        };
+        assert_eq!(outcomes(&out, 2), of_imu, "each is a sample or a loss");
+        let of_tracker = u64::from(matches!(read, Some(Datagram::Moment(_))));
+        assert_eq!(outcomes(&out, 0), of_tracker, "each is a sample or a loss");
+        for (stream, item) in &out.items {
+            match item {
+                Item::Sample(sample) if *stream == 1 => match &sample.data {
+                    Data::Image(image) => assert!(is_whole_jpeg(&image.data)),
+                    other => panic!("{other:?} of a camera"),
+                },
+                item => sane(item),
+            }
+        }
+    }
+    understood
 }
 
 fn device(stream: &str, driver: &str) -> Device {

@@ -22,14 +22,17 @@ const DESCRIBE_EVERY: Delta = Delta::from_millis(300);
 /// Between two questions for the time: at first, as usual, and where nobody
 /// answers.
 const PING_FIRST: Delta = Delta::from_millis(50);
-const PING_EVERY: Delta = Delta::from_millis(1_000);
+const PING_EVERY: Delta = Delta::from_millis(100);
+/// Up to so much later, another time each time: an adapter that collects bytes for 16 ms
+/// must not keep step with the answers, so that some of them come at once.
+const PING_SPREAD_NS: i64 = 20_000_000;
 const PING_IN_VAIN: Delta = Delta::from_millis(10_000);
 /// So many questions come quickly, so that the clock is known at once.
 const FIRST_PINGS: u32 = 30;
 /// An answer that takes longer is none.
 const ANSWER_WITHIN: Delta = Delta::from_millis(2_000);
 /// So many in a row without an answer, and the board has none.
-const IN_VAIN: u32 = 10;
+const IN_VAIN: u32 = 40;
 /// A longer gap is counted by its length: the sequence has but 16 bits.
 const MAX_GAP: Delta = Delta::from_millis(1_000);
 /// A question and its answer, each: header, id, CRC, stuffing, delimiter.
@@ -144,17 +147,25 @@ impl Link {
                 out.push(0, Item::Note { warning, text });
             }
         }
-        self.next_request = now
-            + match () {
+        self.next_request =
+            now + match () {
                 () if self.in_vain >= IN_VAIN => PING_IN_VAIN,
                 () if self.pings < FIRST_PINGS => PING_FIRST,
                 () => PING_EVERY,
-            };
+            } + self.spread();
         // An answer to a question of an earlier connection must not be taken.
         let id = (now.nanos() / 1_000) as u32;
         self.pings = self.pings.saturating_add(1);
         self.asked.push_back((id, now));
         Some(self.request(Kind::Ping, id.to_le_bytes().to_vec()))
+    }
+
+    /// The multiples of the golden ratio are spread over a turn more evenly than any
+    /// others, wherever one stops.
+    fn spread(&self) -> Delta {
+        const GOLDEN: f64 = 0.618_033_988_749_895;
+        let share = (f64::from(self.pings) * GOLDEN).fract();
+        Delta::from_nanos((share * PING_SPREAD_NS as f64) as i64)
     }
 
     /// Takes the bytes of one read.
@@ -231,6 +242,9 @@ impl Link {
             self.clock = TickUnwrapper::new(32, 1_000);
             self.taken.iter_mut().for_each(|taken| taken.last = None);
             self.asked.clear();
+            // Its clock is to be known at once again.
+            self.pings = 0;
+            self.in_vain = 0;
         }
         self.board = Some(board);
     }

@@ -69,8 +69,10 @@ const FIRST_IMAGE: Delta = Delta::from_millis(3_000);
 const FROZEN: Delta = Delta::from_millis(1_000);
 const FROZEN_PERIODS: f64 = 5.0;
 /// A stamp can be later than its arrival by as much where the kernel reckons it
-/// back from the camera's clock, and earlier by as much after a long stall.
+/// back from the camera's clock.
 const LATEST_STAMP: Delta = Delta::from_millis(2);
+/// It can be earlier by as much than its arrival, or than a stamp that was used: images
+/// wait in the kernel for as long as this program is stopped.
 const EARLIEST_STAMP: Delta = Delta::from_millis(5_000);
 
 fn metadata(device: &Device) -> Vec<(&'static str, String)> {
@@ -111,10 +113,21 @@ struct UsbCamera {
     said: Vec<Item>,
     /// Images that came while the camera was opened.
     first: VecDeque<(Meta, Bytes)>,
-    numbers: Numbers,
+    numbers: Numbers<Taken>,
     frozen: Delta,
     last_image: HostTime,
+    /// Newest stamp of the kernel that was used.
+    last_stamp: Option<HostTime>,
     stamps_refused: bool,
+}
+
+/// An image that waits for its turn.
+struct Taken {
+    arrival: HostTime,
+    /// The kernel's stamp, where it is used.
+    captured: Option<HostTime>,
+    is_flagged: bool,
+    bytes: Bytes,
 }
 
 /// What a call for an image gave.
@@ -164,6 +177,7 @@ impl UsbCamera {
             numbers: Numbers::new(wanted.fps),
             frozen: FROZEN.max(period),
             last_image: HostTime::now(),
+            last_stamp: None,
             stamps_refused: false,
         };
         source.wait_for_first(period)?;
@@ -213,7 +227,7 @@ impl UsbCamera {
         &mut self,
         video: &VideoNode,
         capabilities: &Capabilities,
-        warning: Option<String>,
+        found: Option<String>,
         wanted_fps: f64,
     ) {
         self.settings.verify(&self.node);
@@ -281,85 +295,104 @@ impl UsbCamera {
             .settings
             .warnings
             .drain(..)
-            .chain(warning)
+            .chain(found)
             .chain(too_long);
-        let name = self.stream.clone();
-        for text in warnings.chain(no_stamp) {
-            let text = format!("`{name}`: {text}");
-            self.said.push(Item::Note {
-                warning: true,
-                text,
-            });
-        }
+        let name = &self.stream;
+        let notes = warnings.chain(no_stamp);
+        self.said
+            .extend(notes.map(|text| warning(format!("`{name}`: {text}"))));
     }
 
     /// The kernel's stamp, where it can be true.
     fn stamp(&self, meta: &Meta) -> Option<HostTime> {
         meta.stamp.filter(|&stamp| {
-            let delay = meta.arrival - stamp;
-            delay >= Delta::ZERO - LATEST_STAMP && delay <= EARLIEST_STAMP
+            let since = self
+                .last_stamp
+                .map_or(meta.arrival, |last| last.min(meta.arrival));
+            stamp - meta.arrival <= LATEST_STAMP && since - stamp <= EARLIEST_STAMP
         })
     }
 
-    fn image(&mut self, meta: Meta, bytes: Bytes, out: &mut Output) {
+    /// Takes an image from the kernel, which may hand it over before an earlier one.
+    fn arrived(&mut self, meta: Meta, bytes: Bytes, out: &mut Output) {
         self.last_image = meta.arrival;
         let captured = self.stamp(&meta);
+        self.last_stamp = captured.max(self.last_stamp);
+        let name = &self.stream;
         if meta.stamp.is_some() && captured.is_none() && !self.stamps_refused {
             self.stamps_refused = true;
+            let off_s = meta
+                .stamp
+                .map_or(0.0, |stamp| (stamp - meta.arrival).secs_f64());
             let text = format!(
-                "`{}`: the kernel's stamp of an image is {:+.3} s off its arrival and is not used",
-                self.stream,
-                meta.stamp
-                    .map_or(0.0, |stamp| (stamp - meta.arrival).secs_f64())
+                "`{name}`: the kernel's stamp of an image is {off_s:+.3} s off its arrival and is not used"
             );
-            out.push(
-                0,
-                Item::Note {
-                    warning: true,
-                    text,
-                },
-            );
+            out.push(0, warning(text));
         }
-        match self
-            .numbers
-            .next(meta.sequence, captured.unwrap_or(meta.arrival))
-        {
-            Step::On(missing) => out.missing(0, missing, meta.arrival),
+        let at = captured.unwrap_or(meta.arrival);
+        let sequence = meta.sequence;
+        let taken = Taken {
+            arrival: meta.arrival,
+            captured,
+            is_flagged: meta.is_flagged,
+            bytes,
+        };
+        match self.numbers.push(sequence, at, HostTime::now(), taken) {
+            Step::On => {}
             Step::Anew => {
-                let text = format!("`{}`: the kernel counts its images anew", self.stream);
-                out.push(
-                    0,
-                    Item::Note {
-                        warning: true,
-                        text,
-                    },
+                let text = format!("`{name}`: the kernel counts its images anew");
+                out.push(0, warning(text));
+            }
+            Step::TooLate => {
+                let text = format!(
+                    "`{name}`: image {sequence} came after it had been counted as missing, and is left out"
                 );
+                out.push(0, warning(text));
             }
         }
-        if meta.is_flagged {
-            out.lost(0, "flagged_by_kernel", 1, meta.arrival);
+        self.in_order(out);
+    }
+
+    /// Hands on the images whose turn it is.
+    fn in_order(&mut self, out: &mut Output) {
+        let now = HostTime::now();
+        while let Some(next) = self.numbers.pop(now) {
+            out.missing(0, next.missing, next.image.arrival);
+            self.image(next.image, next.number, out);
+        }
+    }
+
+    fn image(&self, taken: Taken, number: u64, out: &mut Output) {
+        let Taken {
+            arrival,
+            captured,
+            is_flagged,
+            bytes,
+        } = taken;
+        if is_flagged {
+            out.lost(0, "flagged_by_kernel", 1, arrival);
             return;
         }
         let layout = self.mode.layout;
         let (data, format) = if layout.pixel == Pixel::Mjpeg {
             match jpeg::walk(&bytes) {
                 Ok(found) => (bytes.slice(..found.length), ImageFormat::Jpeg),
-                Err(jpeg::Defect::Truncated) => return out.lost(0, "truncated", 1, meta.arrival),
-                Err(jpeg::Defect::Corrupt) => return out.lost(0, "corrupt", 1, meta.arrival),
+                Err(jpeg::Defect::Truncated) => return out.lost(0, "truncated", 1, arrival),
+                Err(jpeg::Defect::Corrupt) => return out.lost(0, "corrupt", 1, arrival),
             }
         } else if bytes.len() < layout.image_bytes() {
-            return out.lost(0, "truncated", 1, meta.arrival);
+            return out.lost(0, "truncated", 1, arrival);
         } else {
             let format = layout.raw().unwrap_or(ImageFormat::Jpeg);
             (bytes.slice(..layout.image_bytes()), format)
         };
         let sample = |data: Bytes, format: ImageFormat| Sample {
-            arrival: meta.arrival,
+            arrival,
             captured,
             device: None,
             sent: None,
             ticks: None,
-            sequence: self.numbers.count,
+            sequence: number,
             suspect: 0,
             data: Data::Image(Image {
                 data,
@@ -372,7 +405,7 @@ impl UsbCamera {
             Some(encoder) => {
                 let waits = sample(Bytes::new(), ImageFormat::Jpeg);
                 if !encoder.push(waits, data) {
-                    out.lost(0, "encoder_behind", 1, meta.arrival);
+                    out.lost(0, "encoder_behind", 1, arrival);
                 }
             }
             None => out.sample(0, sample(data, format)),
@@ -398,6 +431,13 @@ impl UsbCamera {
     }
 }
 
+fn warning(text: String) -> Item {
+    Item::Note {
+        warning: true,
+        text,
+    }
+}
+
 fn encoded(mut sample: Sample, jpeg: Result<Vec<u8>, String>, out: &mut Output) {
     match (jpeg, &mut sample.data) {
         (Ok(jpeg), Data::Image(image)) => {
@@ -414,16 +454,17 @@ impl Source for UsbCamera {
             out.push(0, item);
         }
         while let Some((meta, bytes)) = self.first.pop_front() {
-            self.image(meta, bytes, out);
+            self.arrived(meta, bytes, out);
         }
         let next = self.next();
         self.finished(out);
         let problem = match next {
             Ok(Next::Image(meta, bytes)) => {
-                self.image(meta, bytes, out);
+                self.arrived(meta, bytes, out);
                 return Ok(());
             }
             Ok(Next::Nothing) => {
+                self.in_order(out);
                 let silent = HostTime::now() - self.last_image;
                 if silent <= self.frozen {
                     return Ok(());
@@ -437,6 +478,8 @@ impl Source for UsbCamera {
             Err(error) => error.to_string(),
         };
         // What was taken before is still worth its sample.
+        self.numbers.flush();
+        self.in_order(out);
         self.drain(out);
         Err(CaptureError::Gone {
             stream: self.stream.clone(),

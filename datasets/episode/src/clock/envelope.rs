@@ -5,6 +5,10 @@ use crate::time::{Delta, DeviceTime, HostTime};
 
 /// Shortest span from which a skew is estimated; a shorter one takes skew 0.
 pub(super) const MIN_SKEW_SPAN: Delta = Delta::from_millis(4_000);
+/// A line of another slope is as good as the best where it runs not further below,
+/// in the mean, than this share of the samples' median delay and so much besides [ns].
+const NEAR: f64 = 0.1;
+const NEAR_NS: f64 = 20_000.0;
 /// Quartz is within ±100 ppm, a bad ceramic resonator within ±5000.
 const MAX_SKEW: f64 = 5e-3;
 
@@ -165,6 +169,12 @@ impl Envelope {
             .min_by(|a, b| height(a).total_cmp(&height(b)));
         let &(x, y) = lowest.expect("never empty");
         Line { slope, x, y }
+    }
+
+    /// Whether a line under samples that lie `usual_delay_ns` above the best one in the
+    /// median is as good as that.
+    pub fn nearly_as_near(&self, line: &Line, usual_delay_ns: i64) -> bool {
+        self.loss(line) <= NEAR * usual_delay_ns as f64 + NEAR_NS
     }
 
     /// How far a line runs below the best one in the mean of the samples [ns].

@@ -1,15 +1,17 @@
 //! A clock's fit while its device runs.
 
 use super::{
-    ClockFit, ClockModel, ClockState, Echo, JUMP, LATEST, Rebels, envelope::Envelope, fit_of,
+    ClockFit, ClockModel, ClockState, Echo, JUMP, LATEST, Rebels, echoes::thin, envelope::Envelope,
+    fit_of,
 };
 use crate::{
     time::{Delta, DeviceTime, HostTime},
     write::StreamClock,
 };
 
-/// Two-way exchanges kept: a minute of them, one a second.
-const KEPT_ECHOES: usize = 64;
+/// Two-way exchanges kept, from as long ago as the clock runs: an episode may be long,
+/// and what the last minute says of its rate does not reach back to its start.
+const KEPT_ECHOES: usize = 256;
 
 /// Sliding estimate of a device's clock while it runs.
 #[derive(Debug, Clone)]
@@ -52,12 +54,8 @@ impl ClockEstimator {
 
     /// Takes a two-way exchange.
     pub fn push_echo(&mut self, echo: Echo) {
-        let limit = echo.received - self.window;
-        self.echoes.retain(|kept| kept.received > limit);
-        if self.echoes.len() == KEPT_ECHOES
-            && let Some(slowest) = (0..KEPT_ECHOES).max_by_key(|&i| self.echoes[i].round_trip())
-        {
-            self.echoes.swap_remove(slowest);
+        if self.echoes.len() == KEPT_ECHOES {
+            thin(&mut self.echoes);
         }
         self.echoes.push(echo);
     }
@@ -120,12 +118,15 @@ impl ClockEstimator {
     pub fn fit(&self, now: HostTime) -> Option<ClockFit> {
         let envelope = self.envelope.as_ref()?;
         let age = self.last_host.map_or(Delta::ZERO, |last| now - last);
+        // In order of arrival.
+        let limit = self.last_host.unwrap_or(now) - self.window;
+        let first = self.echoes.partition_point(|echo| echo.received < limit);
         let mut fit = fit_of(
             envelope,
             &envelope.line(),
             self.model,
             &mut self.residuals.clone(),
-            &self.echoes,
+            &self.echoes[first..],
         );
         if age > Delta::from_millis(2_000) {
             fit.state = ClockState::Holdover;

@@ -8,6 +8,7 @@
 //! synchronization algorithms for network measurements", INFOCOM 2002). Late
 //! samples cannot pull it, as they pull a regression.
 
+mod echoes;
 mod envelope;
 mod live;
 mod recording;
@@ -16,10 +17,14 @@ mod tests;
 
 use serde::{Deserialize, Serialize};
 
-use self::envelope::{Envelope, Line, MIN_SKEW_SPAN};
 pub use self::{
+    echoes::Echo,
     live::ClockEstimator,
     recording::{ClockSegment, fit_recording},
+};
+use self::{
+    echoes::measured,
+    envelope::{Envelope, Line, MIN_SKEW_SPAN},
 };
 use crate::time::{Delta, DeviceTime, HostTime};
 
@@ -27,12 +32,6 @@ use crate::time::{Delta, DeviceTime, HostTime};
 const JUMP: Delta = Delta::from_millis(250);
 /// A process can be stopped and its input wait for this long.
 const LATEST: Delta = Delta::from_millis(10_000);
-/// Where two-way exchanges leave a gap between the latest and the earliest that the
-/// device's clock can have been: so far below its upper end is the truth. Half,
-/// where nothing is known of either way; where the least delay of the samples is
-/// declared, nearer to them, of which there are thousands.
-const SHARE_UNKNOWN: f64 = 0.5;
-const SHARE_DECLARED: f64 = 0.25;
 /// Agreeing samples that make a jump a fact rather than one bad packet.
 const JUMP_SAMPLES: usize = 5;
 
@@ -88,8 +87,8 @@ pub struct ClockFit {
     pub host_ns: i64,
     /// Host seconds per device second, minus one, in parts per million.
     pub skew_ppm: f64,
-    /// The fit is not further from the truth [ns]. With two-way exchanges: half of
-    /// what the quickest ways there and back leave open, and half a tick. Without:
+    /// The fit is not further from the truth [ns]. With two-way exchanges: as far as
+    /// what the quickest ways there and back leave open reaches, and half a tick. Without:
     /// half a tick plus the median delay above the envelope, unless most samples
     /// came late or the declared delay is wrong.
     pub bound_ns: i64,
@@ -115,72 +114,10 @@ impl ClockFit {
     }
 }
 
-/// A question to the device that it answered with its own time: the device read
-/// its clock at some moment between the two host times (F. Cristian,
-/// "Probabilistic clock synchronization", 1989).
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Echo {
-    /// Just before the question was sent.
-    pub sent: HostTime,
-    /// The device's clock.
-    pub device: DeviceTime,
-    /// When the answer was read.
-    pub received: HostTime,
-}
-
-impl Echo {
-    fn round_trip(&self) -> Delta {
-        self.received - self.sent
-    }
-
-    /// Middle of the exchange minus device time: offset of the clocks, give or
-    /// take half the round trip [ns].
-    fn offset_ns(&self) -> i64 {
-        self.sent.nanos() + self.round_trip().nanos() / 2 - self.device.nanos()
-    }
-}
-
 /// Whether a sample that arrived so long after its fitted time cannot have been
 /// stamped then.
 pub(crate) fn contradicts(delay: Delta) -> bool {
     delay.nanos() < -JUMP.nanos() || delay.nanos() > 6 * LATEST.nanos()
-}
-
-/// What two-way exchanges say: how far the truth is above a line under the
-/// samples, give or take how much [ns].
-///
-/// Each was answered after it was sent and before its answer was read, so that
-/// the truth lies above all the sendings and below all the arrivals, those of the
-/// samples included. The quickest way there and the quickest way back need not
-/// belong to one exchange. What is left in between is divided.
-fn measured(
-    envelope: &Envelope,
-    line: &Line,
-    model: ClockModel,
-    echoes: &[Echo],
-) -> Option<(i64, i64)> {
-    let above = |echo: &Echo, host: HostTime| {
-        let (x, y) = envelope.relative(echo.device, host);
-        y - line.at(x)
-    };
-    // A reading rounded down says nothing below its tick.
-    let low = echoes.iter().map(|echo| above(echo, echo.sent)).max()?;
-    let back = echoes.iter().map(|echo| above(echo, echo.received)).min()?;
-    // A declared delay that an exchange contradicts is wrong.
-    let declared = -model.min_delay_ns;
-    let samples = if declared < low - model.tick_ns {
-        0
-    } else {
-        declared
-    };
-    let high = back.min(samples);
-    let share = if samples < 0 {
-        SHARE_DECLARED
-    } else {
-        SHARE_UNKNOWN
-    };
-    let down = ((high - low) as f64 * share) as i64;
-    Some((high - down, (high - low).abs() / 2))
 }
 
 fn fit_of(
@@ -201,15 +138,24 @@ fn fit_of(
     // through samples whose true time is their stamp; the others are half a
     // tick later in the mean.
     let half_tick = model.tick_ns / 2;
-    let measured = measured(envelope, line, model, echoes);
-    let correction = measured.map_or(half_tick - model.min_delay_ns, |(c, _)| c);
+    let measured = measured(envelope, line, model, echoes, quantile(0.5));
+    let (line, correction) = measured
+        .as_ref()
+        .map_or((line, half_tick - model.min_delay_ns), |measured| {
+            (&measured.line, measured.correction_ns)
+        });
     let (device, host) = envelope.absolute(line.x, line.y);
     ClockFit {
         device_ns: device.nanos(),
         host_ns: host.nanos() + correction,
         skew_ppm: line.slope * 1e6,
-        bound_ns: half_tick + measured.map_or_else(|| quantile(0.5), |(_, width)| width),
-        measured_delay_ns: measured.map(|(correction, _)| half_tick - correction),
+        bound_ns: half_tick
+            + measured
+                .as_ref()
+                .map_or_else(|| quantile(0.5), |measured| measured.within_ns),
+        measured_delay_ns: measured
+            .as_ref()
+            .map(|measured| half_tick - measured.correction_ns),
         residual_p95_ns: quantile(0.95),
         samples: envelope.count(),
         span_ns: envelope.span().nanos(),

@@ -6,11 +6,11 @@
 use std::path::{Path, PathBuf};
 
 use dexumi_capture::driver::{
-    Data, NamedPose, board, bridge,
+    Data, NamedPose, arkit, board, bridge,
     ffmpeg::nut,
     inspire_encoders, inspire_fsr, mjpeg_http, natnet,
     packets::Packet as _,
-    record3d, rokoko, survive,
+    polhemus, record3d, rokoko, survive,
     udp::{self, Payload},
     xhand_encoders, xhand_force,
 };
@@ -36,6 +36,8 @@ fn main() {
     let seeds = Seeds(folder.into());
     serial(&seeds);
     boards(&seeds);
+    polhemuses(&seeds);
+    arkits(&seeds);
     natnets(&seeds);
     phones(&seeds);
     cameras(&seeds);
@@ -233,6 +235,86 @@ fn boards(seeds: &Seeds) {
         payload: vec![7; 300],
     };
     seeds.write("board", "long", &[0, 255], long.encode());
+}
+
+fn polhemuses(seeds: &Seeds) {
+    use polhemus::record::{Format, Model, Record, encode};
+    let of = |model: Model, format: Format| {
+        let record = |k: u32| Record {
+            station: 1 + (k % 2) as u8,
+            error: b' ',
+            time_ms: (model == Model::Patriot).then_some(5_000 + 17 * k),
+            count: (model == Model::Patriot).then_some(300 + k),
+            position_cm: [12.5 + f64::from(k), -3.25, 40.0],
+            rotation_xyzw: [0.0, 0.6, 0.0, 0.8],
+        };
+        let records = (0..6).map(|k| encode(model, format, model.items(), &record(k)));
+        let mut bytes = b"\r\n01".to_vec();
+        for (k, mut record) in records.enumerate() {
+            if k == 3 {
+                record[11] ^= 0x40;
+            }
+            bytes.extend(record);
+        }
+        bytes
+    };
+    for (mode, name, model, format) in [
+        (0, "fastrak", Model::Fastrak, Format::Binary),
+        (1, "patriot", Model::Patriot, Format::Binary),
+        (2, "fastrak_ascii", Model::Fastrak, Format::Ascii),
+        (3, "patriot_ascii", Model::Patriot, Format::Ascii),
+    ] {
+        seeds.write("polhemus", name, &[mode, 50], of(model, format));
+    }
+}
+
+fn arkits(seeds: &Seeds) {
+    use arkit::packet::{Datagram, Imu, ImuSample, Moment, encode, fragments};
+    let jpeg = whole_jpeg();
+    let moment = |sequence| {
+        Datagram::Moment(Moment {
+            session: 9,
+            sequence,
+            timestamp_ns: 1_000_000_000 + 16_000_000 * u64::from(sequence),
+            sent_ns: 1_020_000_000 + 16_000_000 * u64::from(sequence),
+            position_m: [1.0, 2.0, -0.5],
+            rotation_xyzw: [0.0, 0.6, 0.0, 0.8],
+            intrinsics: [1500.0, 1500.0, 960.0, 720.0],
+            image_size: [8, 16],
+            exposure_us: 8333,
+            tracking: 2,
+            reason: 0,
+            image_bytes: jpeg.len() as u32,
+        })
+    };
+    let imu = Datagram::Imu(Imu {
+        sequence: 5,
+        sent_ns: 1_030_000_000,
+        samples: vec![
+            ImuSample {
+                timestamp_ns: 1_000_000_000,
+                acceleration: [0.0, 0.0, 9.81],
+                angular_velocity: [0.1, 0.2, 0.3],
+            };
+            2
+        ],
+    });
+    let about = Datagram::About {
+        json: br#"{"model":"iPhone15,3","os":17}"#[..].into(),
+    };
+    let echo = Datagram::EchoReply {
+        number: 1,
+        now_ns: 1_040_000_000,
+    };
+    let mut all = vec![about, moment(7)];
+    all.extend(fragments(9, 7, &jpeg, 30));
+    all.extend(fragments(9, 8, &jpeg, 100));
+    all.extend([moment(8), imu, echo, moment(10), moment(9)]);
+    let wire: Vec<u8> = all
+        .iter()
+        .flat_map(|datagram| part(encode(datagram)))
+        .collect();
+    seeds.write("arkit", "phone", &[], wire);
 }
 
 fn natnets(seeds: &Seeds) {
