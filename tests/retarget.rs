@@ -10,9 +10,12 @@ use std::{
 
 use dexumi_episode::{
     EpisodeFile, EpisodeInfo, EpisodeWriter, FORMAT_VERSION, Ledger, SessionAnchor, SessionTime,
-    schema::{Keypoints, Retargeted, Stamp},
+    schema::{
+        ArmJoints, EffectorPose, Keypoints, Pose, PoseInFrame, Quaternion, Retargeted, Stamp,
+        Tracking, Vector3,
+    },
 };
-use dexumi_retarget::{Hand, Npz};
+use dexumi_retarget::{Arm, Hand, Npz, UNREACHABLE};
 use nix::{
     sys::signal::{Signal, kill},
     unistd::Pid,
@@ -68,6 +71,12 @@ fn write_clip(path: &Path, steps: usize, points: impl Fn(usize) -> [[f64; 3]; 21
 /// An episode of a glove, 100 samples a second, the hand in the world; every tenth sample is not tracked
 /// where `has_losses`.
 fn write_episode(path: &Path, steps: usize, has_losses: bool) {
+    write_glove(path, steps, has_losses, None);
+}
+
+/// As [`write_episode`]; with `mounts`, text of the rig, a wrist tracker that moves away from x = 0.4 m
+/// by 1 m in 3 s, the hand pointing down.
+fn write_glove(path: &Path, steps: usize, has_losses: bool, mounts: Option<&str>) {
     let start = 1_760_000_000_000_000_000;
     let info = EpisodeInfo {
         format: FORMAT_VERSION,
@@ -86,10 +95,20 @@ fn write_episode(path: &Path, steps: usize, has_losses: bool) {
     };
     let rig = "format = 1\nname = \"glove\"\nhand = \"xhand_right\"\n[[device]]\n\
                stream = \"/glove/right/keypoints\"\ndriver = \"udp_json\"\naddress = \"127.0.0.1:9\"\n";
-    let mut writer = EpisodeWriter::create(path, &info, rig, None).expect("an episode");
+    let rig = format!("{rig}{}", mounts.unwrap_or(""));
+    let mut writer = EpisodeWriter::create(path, &info, &rig, None).expect("an episode");
     let channel = writer
         .channel::<Keypoints>("/glove/right/keypoints", &[])
         .expect("a channel");
+    let tracker = mounts.map(|_| {
+        let poses = writer
+            .channel::<PoseInFrame>("/tracker/wrist/pose", &[])
+            .expect("a channel");
+        let status = writer
+            .channel::<Tracking>("/tracker/wrist/status", &[])
+            .expect("a channel");
+        (poses, status)
+    });
     let time = |step: usize| SessionTime::from_nanos(start + step as i64 * 10_000_000);
     for step in 0..steps {
         let valid = !(has_losses && step % 10 == 3);
@@ -105,6 +124,32 @@ fn write_episode(path: &Path, steps: usize, has_losses: bool) {
             valid,
         };
         writer.write(channel, step as u64, time(step), time(step), &message);
+        if let Some((poses, status)) = tracker {
+            let pose = PoseInFrame {
+                pose: Some(Pose {
+                    position: Some(Vector3 {
+                        x: 0.4 + step as f64 / 300.0,
+                        y: 0.1,
+                        z: 0.3,
+                    }),
+                    // Half a turn about x: fingers down.
+                    orientation: Some(Quaternion {
+                        x: 1.0,
+                        y: 0.0,
+                        z: 0.0,
+                        w: 0.0,
+                    }),
+                }),
+                ..PoseInFrame::default()
+            };
+            let state = Tracking {
+                stamp: message.stamp.clone(),
+                valid: true,
+                ..Tracking::default()
+            };
+            writer.write(poses, step as u64, time(step), time(step), &pose);
+            writer.write(status, step as u64, time(step), time(step), &state);
+        }
         if step % 1000 == 999 {
             writer.tick().expect("a tick");
         }
@@ -595,6 +640,88 @@ fn episodes_of_a_glove_are_followed_in_parallel_and_kept() {
             .as_str()
             .is_some_and(|error| error.contains("/glove/left/keypoints"))
     );
+}
+
+#[test]
+fn an_arm_is_asked_whether_it_can_carry_the_hand() {
+    let session = tempfile::tempdir().expect("a folder");
+    let folder = session.path();
+    let mount = |parent: &str, child: &str| {
+        format!(
+            "[[mount]]\nparent = \"{parent}\"\nchild = \"{child}\"\n\
+             translation_m = [0.0, 0.0, 0.0]\nrotation_xyzw = [0.0, 0.0, 0.0, 1.0]\n"
+        )
+    };
+    let wrist = mount("tracker/wrist", "hand");
+    let path = folder.join("episode_0000.mcap");
+    let run = || {
+        let arguments = ["retarget", text(&path), "--arm", "ur5e", "--json"];
+        json(&run_well(&arguments, &[0]))[0].clone()
+    };
+    // The base is at the world's origin: the hand leaves its reach on the way.
+    write_glove(
+        &path,
+        300,
+        false,
+        Some(&format!("{wrist}{}", mount("world", "arm"))),
+    );
+    let report = run();
+    let arm = &report["arm"];
+    assert_eq!(
+        (&arm["searched"], &arm["report"]["arm"]),
+        (&false.into(), &"ur5e".into())
+    );
+    let percent = arm["report"]["reachable_percent"]
+        .as_f64()
+        .expect("a share");
+    assert!(percent > 10.0 && percent < 90.0, "{percent}");
+    let first_bad_s = arm["first_bad_s"].as_f64().expect("a time");
+    let made = folder.join("derived/episode_0000.retarget.xhand_right.mcap");
+    let file = EpisodeFile::open(&made).expect("a result");
+    let steps = file
+        .read::<ArmJoints>("/retarget/right/arm")
+        .expect("steps");
+    let poses = file
+        .read::<EffectorPose>("/retarget/right/end_effector")
+        .expect("poses");
+    assert_eq!((steps.len(), poses.len()), (300, 300));
+    let dof = Arm::by_name("ur5e").expect("an arm").dof();
+    assert!(steps.iter().all(|(_, step)| step.position.len() == dof));
+    let first = steps
+        .iter()
+        .position(|(_, step)| step.flags != 0)
+        .expect("a bad step");
+    assert!(
+        (first_bad_s - first as f64 / 100.0).abs() < 1e-9,
+        "{first_bad_s} s, step {first}"
+    );
+    let missed = steps
+        .iter()
+        .filter(|(_, step)| step.flags & UNREACHABLE != 0)
+        .count();
+    assert!(
+        (percent - (300 - missed) as f64 / 3.0).abs() < 1e-9,
+        "{percent} %, {missed} missed"
+    );
+    assert_eq!(run()["reused"], true);
+    // Nobody says where the arm stands: a place is searched, and it is better.
+    write_glove_anew(&path, &wrist);
+    let searched = run();
+    assert_eq!(
+        (&searched["reused"], &searched["arm"]["searched"]),
+        (&false.into(), &true.into())
+    );
+    let better = searched["arm"]["report"]["reachable_percent"]
+        .as_f64()
+        .expect("a share");
+    assert!(better > percent, "{better} %, at the origin {percent} %");
+    let said = run_well(&["retarget", text(&path), "--arm", "no_arm"], &[10]);
+    assert!(String::from_utf8_lossy(&said.stderr).contains("ur5e"));
+}
+
+fn write_glove_anew(path: &Path, mounts: &str) {
+    std::fs::remove_file(path).expect("an episode");
+    write_glove(path, 300, false, Some(mounts));
 }
 
 #[test]

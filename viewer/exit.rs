@@ -45,7 +45,7 @@ impl Exit {
             if let Some(error) = cause.downcast_ref::<RetargetError>() {
                 return match error {
                     RetargetError::Episode(error) => Self::of_episode(error),
-                    RetargetError::Follow { .. } => Self::BadInput,
+                    RetargetError::Follow { .. } | RetargetError::Arm { .. } => Self::BadInput,
                     RetargetError::Stopped { .. } => Self::Failed,
                 };
             }
@@ -61,6 +61,7 @@ impl Exit {
                 return Self::BadInput;
             }
             if cause.downcast_ref::<dexumi_retarget::HandError>().is_some()
+                || cause.downcast_ref::<dexumi_retarget::ArmError>().is_some()
                 || cause.downcast_ref::<dexumi_retarget::UrdfError>().is_some()
                 || cause
                     .downcast_ref::<dexumi_retarget::KeypointError>()

@@ -73,6 +73,7 @@ ours! {
     Joints: |m| m.stamp.as_ref();
     Retargeted: |m| m.stamp.as_ref();
     EffectorPose: |m| m.stamp.as_ref();
+    ArmJoints: |m| m.stamp.as_ref();
     RawPacket: |m| m.stamp.as_ref();
     Event: |_| None;
     Health: |_| None;

@@ -1,9 +1,10 @@
 //! The wrist tracker to the end effector.
 
-use dexumi_episode::{EpisodeWriter, align::Timeline, schema::EffectorPose};
+use dexumi_episode::{EpisodeError, EpisodeWriter, align::Timeline, schema::EffectorPose};
 
 use super::{
-    EpisodeJob, RetargetError, RetargetReport, check_stop, effector_topic, side_name, stamp,
+    EpisodeJob, EpisodeOptions, RetargetError, RetargetReport, arm, check_stop, effector_topic,
+    side_name, stamp,
 };
 use crate::{WristMap, WristMode};
 
@@ -11,6 +12,7 @@ use crate::{WristMap, WristMode};
 pub(super) fn write(
     job: &EpisodeJob<'_>,
     timeline: &Timeline,
+    options: &EpisodeOptions,
     writer: &mut EpisodeWriter,
     report: &mut RetargetReport,
 ) -> Result<(), RetargetError> {
@@ -19,14 +21,23 @@ pub(super) fn write(
         Some((track, mount))
     });
     let Some((track, tracker_from_hand)) = effector else {
-        return Ok(());
+        return match options.arm {
+            Some(_) => Err(EpisodeError::content(
+                "no wrist poses for the arm, expected a tracker with a mount to `hand` in the rig",
+                job.episode.file.path(),
+            )
+            .into()),
+            None => Ok(()),
+        };
     };
     let topic = effector_topic(side_name(job.hand.side()));
     let channel = writer.channel::<EffectorPose>(&topic, &[])?;
     let mut map = WristMap::new(tracker_from_hand, WristMode::Absolute);
+    let mut poses = Vec::with_capacity(track.times.len());
     for (index, (&time, pose)) in track.times.iter().zip(&track.values).enumerate() {
         let q = pose.rotation.coords;
         let step = map.step(pose.translation.vector.into(), [q.x, q.y, q.z, q.w]);
+        poses.push((time, step.effector));
         let Some(pose) = step.effector else {
             report.poses_rejected += 1;
             continue;
@@ -45,5 +56,8 @@ pub(super) fn write(
             check_stop(job)?;
         }
     }
-    Ok(())
+    match &options.arm {
+        Some(plan) => arm::write(job, plan, &poses, writer, report),
+        None => Ok(()),
+    }
 }

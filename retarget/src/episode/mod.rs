@@ -1,5 +1,6 @@
 //! A whole recorded episode through a hand's maps, into a derived file.
 
+mod arm;
 mod derivation;
 mod effector;
 mod exoskeleton;
@@ -17,8 +18,10 @@ use dexumi_episode::{
 };
 use serde::{Deserialize, Serialize};
 
+pub use arm::{ArmFigures, ArmPlan, arm_topic};
 pub use derivation::{Derivation, sha256, sha256_of_model};
 
+use crate::arm::ArmError;
 use crate::follow::{FollowError, FollowOptions};
 use crate::{Hand, Side, StepFigures};
 
@@ -29,6 +32,8 @@ pub struct EpisodeOptions {
     pub follow: FollowOptions,
     /// Answers at the episode's start + k / rate (Hz); `None`: one for every sample.
     pub rate_hz: Option<f64>,
+    /// An arm that shall carry the hand; `None`: none is asked about.
+    pub arm: Option<ArmPlan>,
 }
 
 /// One episode, and what is to be made of it.
@@ -62,6 +67,14 @@ pub enum RetargetError {
         path: PathBuf,
         /// Why not.
         source: FollowError,
+    },
+    /// The arm cannot be checked.
+    #[error("arm check of {}", path.display())]
+    Arm {
+        /// The episode.
+        path: PathBuf,
+        /// Why not.
+        source: Box<ArmError>,
     },
     /// It was stopped; the file is as it was before.
     #[error("stopped before {} was whole", path.display())]
@@ -118,6 +131,8 @@ pub struct RetargetReport {
     pub poses: u64,
     /// Poses that were refused.
     pub poses_rejected: u64,
+    /// What the arm makes of them, where one is asked about.
+    pub arm: Option<ArmFigures>,
 }
 
 /// Topic of a side's retargeted joints.
@@ -234,12 +249,13 @@ pub fn retarget_episode(
         figures: StepFigures::default(),
         poses: 0,
         poses_rejected: 0,
+        arm: None,
     };
     let made = match source {
         Source::Exoskeleton => exoskeleton::write(job, timeline, options, &mut writer, &mut report),
         Source::Keypoints => glove::write(job, timeline, options, &mut writer, &mut report),
     }
-    .and_then(|()| effector::write(job, timeline, &mut writer, &mut report))
+    .and_then(|()| effector::write(job, timeline, options, &mut writer, &mut report))
     .and_then(|()| {
         let json = |value: String| [("json".to_owned(), value)].into();
         writer.metadata("derived", &json(derivation.to_json()))?;
@@ -281,18 +297,18 @@ fn source_of(job: &EpisodeJob<'_>) -> Result<Source, EpisodeError> {
 }
 
 fn method(source: Source, options: &EpisodeOptions) -> String {
-    let rate_hz = options.rate_hz;
-    match source {
-        Source::Exoskeleton => {
-            serde_json::json!({ "source": "exoskeleton", "rate_hz": rate_hz }).to_string()
-        }
-        Source::Keypoints => serde_json::json!({
-            "source": "keypoints",
-            "rate_hz": rate_hz,
-            "follow": options.follow.to_json(),
-        })
-        .to_string(),
-    }
+    let arm = options
+        .arm
+        .as_ref()
+        .map(|plan| (plan.arm.name(), sha256_of_model(plan.arm.as_ref())));
+    let follow = (source == Source::Keypoints).then(|| options.follow.to_json());
+    serde_json::json!({
+        "source": source,
+        "rate_hz": options.rate_hz,
+        "follow": follow,
+        "arm": arm,
+    })
+    .to_string()
 }
 
 /// What every step is stamped with.

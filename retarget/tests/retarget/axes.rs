@@ -9,7 +9,7 @@ use proptest::prelude::*;
 
 /// A hand in its own axes, the fingers bent towards the palm by `bend` a joint (rad), the wrist at
 /// the origin.
-fn hand(side: Side, bend: f64) -> Keypoints {
+pub fn hand(side: Side, bend: f64) -> Keypoints {
     let mut points = [Point3::origin(); 21];
     for finger in 0..5 {
         let y = side.thumb_along_y() * (0.04 - 0.02 * finger as f64);

@@ -6,6 +6,7 @@ mod arm_urdf;
 mod axes;
 mod capsules;
 mod exo_map;
+mod follow;
 mod guarantees;
 mod hand;
 mod hand_file;

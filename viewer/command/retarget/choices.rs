@@ -5,7 +5,7 @@ use std::path::Path;
 use anyhow::Result;
 use clap::{ValueEnum, error::ErrorKind};
 use dexumi_retarget::{
-    FollowOptions, Hand, Limits, PointAxes, PresetKind, Side, SmoothOptions, UrdfOptions,
+    Arm, FollowOptions, Hand, Limits, PointAxes, PresetKind, Side, SmoothOptions, UrdfOptions,
 };
 
 use super::Retarget;
@@ -112,6 +112,20 @@ pub fn read_hand(name: &str, tips: Option<&str>, side: Option<Side>) -> Result<H
         Hand::from_path(path)?
     } else {
         Hand::by_name(name)?
+    })
+}
+
+/// An arm by name or by path.
+///
+/// # Errors
+/// It does not exist or is no arm; the message lists the known names.
+pub fn read_arm(name: &str) -> Result<Arm> {
+    let path = Path::new(name);
+    let is_file = path.extension().is_some_and(|ending| ending == "toml") || is_urdf(name);
+    Ok(if is_file {
+        Arm::from_path(path)?
+    } else {
+        Arm::by_name(name)?
     })
 }
 

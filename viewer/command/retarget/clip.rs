@@ -184,6 +184,7 @@ fn report_of(
         figures,
         poses: 0,
         poses_rejected: 0,
+        arm: None,
     }
 }
 

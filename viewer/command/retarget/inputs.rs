@@ -90,6 +90,11 @@ impl Work<'_> {
         let clips: Vec<&Path> = clips.map(Input::path).collect();
         if let Some(first) = clips.first() {
             let first = first.display();
+            if self.options.arm.is_some() {
+                refuse(&format!(
+                    "--arm: {first} has no wrist poses to carry the hand along, expected episodes"
+                ));
+            }
             if self.hand.is_none() {
                 refuse(&format!(
                     "--hand: none given, expected one for {first}; such as --hand xhand_right"

@@ -10,12 +10,12 @@ mod page;
 mod table;
 mod trace;
 
-use std::{path::PathBuf, sync::Arc};
+use std::{num::NonZeroUsize, path::PathBuf, sync::Arc};
 
 use anyhow::{Context, Result};
 use clap::Args;
 use dexumi_retarget::{
-    EpisodeJob, EpisodeOptions, Hand, RetargetReport, derived_path, retarget_episode,
+    ArmPlan, EpisodeJob, EpisodeOptions, Hand, RetargetReport, derived_path, retarget_episode,
 };
 
 use super::{Aligned, Alignment, print_json};
@@ -41,6 +41,7 @@ Examples:
   dexumi retarget session --hand xhand_right
   dexumi retarget session/episode_0000.mcap --hand my_hand.toml --json
   dexumi retarget session --hand allegro_right --jobs 4 --report session.html
+  dexumi retarget session --arm ur5e
   dexumi retarget hand.npy --fps 30 --hand inspire_right --out hand.parquet
   dexumi retarget hand.npy --fps 30 --hand my_hand.urdf --tips thumb=link_15,index=link_3")]
 pub struct Retarget {
@@ -77,6 +78,10 @@ pub struct Retarget {
     /// Axes of the points in a .npy file or a glove's: those of the hand, or found from them.
     #[arg(long, value_enum, default_value_t = AxesChoice::Auto)]
     pub axes: AxesChoice,
+    /// Arm by name, an arm file (.toml) or a URDF (.urdf): can it carry the hand? Its base stands
+    /// where the rig mounts `arm` to `world`, else where it reaches most.
+    #[arg(long, value_name = "ARM")]
+    pub arm: Option<String>,
     /// Steps per second of .npy files.
     #[arg(long, value_name = "HZ", value_parser = rate)]
     pub fps: Option<f64>,
@@ -175,7 +180,7 @@ impl Retarget {
         let page = self.page_path();
         let work = Work {
             hand,
-            options: self.options(),
+            options: self.options(inputs.len())?,
             fps: self.fps,
             out: self.out.as_deref(),
             alignment: &self.alignment,
@@ -188,12 +193,18 @@ impl Retarget {
             work.one(input, &interrupt)
         });
         progress.finish();
-        let outcomes: Vec<Outcome<'_>> = inputs
+        let mut outcomes: Vec<Outcome<'_>> = inputs
             .iter()
             .zip(results)
             .filter_map(|(input, done)| Some(Outcome { input, done: done? }))
             .filter(|outcome| outcome.done.is_ok() || !interrupt.has_come())
             .collect();
+        // One input, one message: that of `main`.
+        if inputs.len() == 1
+            && let Some(only) = outcomes.pop_if(|only| only.done.is_err())
+        {
+            return only.done.map(|_| Exit::Done);
+        }
         self.tell(&outcomes, inputs.len(), &interrupt, page)
     }
 
@@ -209,23 +220,6 @@ impl Retarget {
             .iter()
             .filter_map(|outcome| outcome.done.as_ref().ok())
             .collect();
-        if let [Outcome { done: Err(_), .. }] = outcomes
-            && asked == 1
-        {
-            // One input, one message: that of `main`.
-            let error = outcomes[0]
-                .done
-                .as_ref()
-                .err()
-                .map(|error| format!("{error:#}"));
-            let exit = outcomes[0]
-                .done
-                .as_ref()
-                .err()
-                .map_or(Exit::Failed, Exit::of);
-            eprintln!("error: {}", error.unwrap_or_default());
-            return Ok(exit);
-        }
         table::print(&done);
         if let Some(page) = page.filter(|_| !done.is_empty() && !interrupt.has_come()) {
             page::write(&page, &done).with_context(|| format!("report {}", page.display()))?;
@@ -241,7 +235,7 @@ impl Retarget {
         for (input, error) in &failures {
             eprintln!("failed: {}: {error:#}", input.path().display());
         }
-        if interrupt.has_come() {
+        if interrupt.has_come() && outcomes.len() < asked {
             eprintln!(
                 "interrupted: {} of {asked} are done and kept; the same command goes on with the rest",
                 done.len()
@@ -279,11 +273,18 @@ impl Retarget {
         }
     }
 
-    fn options(&self) -> EpisodeOptions {
-        EpisodeOptions {
+    fn options(&self, inputs: usize) -> Result<EpisodeOptions> {
+        let arm = self.arm.as_deref().map(choices::read_arm).transpose()?;
+        let cores = std::thread::available_parallelism().map_or(1, usize::from);
+        let threads = NonZeroUsize::new(cores / self.jobs().min(inputs).max(1));
+        Ok(EpisodeOptions {
             follow: choices::follow(self),
             rate_hz: self.rate,
-        }
+            arm: arm.map(|arm| ArmPlan {
+                arm: Arc::new(arm),
+                threads: threads.or(NonZeroUsize::new(1)),
+            }),
+        })
     }
 
     fn jobs(&self) -> usize {

@@ -1,6 +1,6 @@
 //! What came of it, as a table and as JSON.
 
-use dexumi_retarget::{RetargetReport, Source};
+use dexumi_retarget::{ArmFigures, RetargetReport, Source, arm_flag_names};
 use serde_json::{Value, json};
 
 use super::{Done, Outcome};
@@ -71,7 +71,42 @@ pub fn remarks(report: &RetargetReport) -> Vec<String> {
     if report.poses_rejected > 0 {
         remarks.push(format!("{} wrist poses refused", report.poses_rejected));
     }
+    if let Some(arm) = &report.arm {
+        remarks.push(arm_remark(arm));
+    }
     remarks
+}
+
+/// What an arm makes of it, in words.
+fn arm_remark(arm: &ArmFigures) -> String {
+    let found = &arm.report;
+    let flags: Vec<String> = found
+        .flags
+        .iter()
+        .filter(|flag| flag.steps > 0)
+        .map(|flag| format!("{} {}", flag.steps, flag.flag))
+        .collect();
+    let first = match (arm.first_bad_s, found.first_bad) {
+        (Some(seconds), Some(bad)) => {
+            let names: Vec<_> = arm_flag_names(bad.flags).collect();
+            format!(
+                "first bad at {seconds:.2} s ({}), in all {}",
+                names.join(", "),
+                flags.join(", ")
+            )
+        }
+        _ => "every step good".to_owned(),
+    };
+    let [x, y, z] = arm.base_position_m;
+    let searched = if arm.searched {
+        "searched"
+    } else {
+        "from the rig"
+    };
+    format!(
+        "arm {}: {:.1} % of poses reachable, {first}; base at {x:.2} {y:.2} {z:.2} m ({searched})",
+        found.arm, found.reachable_percent
+    )
 }
 
 /// Prints the table on stderr.
