@@ -26,6 +26,8 @@ pub(super) enum Queued {
     Item {
         stream: usize,
         item: Item,
+        /// Samples of its stream that found the queue full since the last one that fit.
+        dropped: u64,
         pushed: Instant,
     },
     /// A device came or went.
@@ -77,6 +79,8 @@ struct Connection {
     streams: Vec<usize>,
     queues: Queues,
     dropped: Vec<Arc<AtomicU64>>,
+    /// Those of them that the next sample has to tell of.
+    untold: Vec<u64>,
     /// What is no sample is small and is kept until it fits.
     waiting: VecDeque<Queued>,
 }
@@ -97,6 +101,7 @@ pub(super) fn start(
         devices,
         streams,
         queues,
+        untold: vec![0; dropped.len()],
         dropped: dropped.clone(),
         waiting: VecDeque::new(),
     };
@@ -160,23 +165,30 @@ impl Connection {
         let queued = Queued::Item {
             stream: self.streams[stream],
             item,
+            dropped: if is_sample { self.untold[stream] } else { 0 },
             pushed: Instant::now(),
         };
         if bytes == 0 {
-            if let Err(TrySendError::Full(queued)) = self.queues.sensors.try_send(queued) {
-                if is_sample {
-                    self.dropped[stream].fetch_add(1, Ordering::Relaxed);
-                } else {
-                    self.keep(queued);
-                }
+            match self.queues.sensors.try_send(queued) {
+                Ok(()) if is_sample => self.untold[stream] = 0,
+                Err(_) if is_sample => self.drop_one(stream),
+                Err(TrySendError::Full(queued)) => self.keep(queued),
+                _ => {}
             }
             return;
         }
         let waiting = self.queues.image_bytes.fetch_add(bytes, Ordering::Relaxed);
         if waiting + bytes > MAX_IMAGE_BYTES || self.queues.images.try_send(queued).is_err() {
             self.queues.image_bytes.fetch_sub(bytes, Ordering::Relaxed);
-            self.dropped[stream].fetch_add(1, Ordering::Relaxed);
+            self.drop_one(stream);
+        } else {
+            self.untold[stream] = 0;
         }
+    }
+
+    fn drop_one(&mut self, stream: usize) {
+        self.dropped[stream].fetch_add(1, Ordering::Relaxed);
+        self.untold[stream] += 1;
     }
 
     /// Counts must not be lost with the packets that they count: equal ones are
@@ -249,5 +261,60 @@ impl Connection {
                 self.waiting.push_back(error.into_inner());
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use bytes::Bytes;
+
+    use super::*;
+    use crate::driver::{Sample, xhand_force};
+
+    #[test]
+    fn the_next_sample_tells_what_found_the_queue_full() {
+        let ((sensors, out), (images, _images)) = (bounded(2), bounded(1));
+        let stream = "/exo/right/force/thumb";
+        let mut connection = Connection {
+            driver: &xhand_force::DRIVER,
+            devices: vec![Device::new(stream, xhand_force::DRIVER.name, "")],
+            streams: vec![7],
+            queues: Queues {
+                sensors,
+                images,
+                image_bytes: Arc::default(),
+            },
+            dropped: vec![Arc::default()],
+            untold: vec![0],
+            waiting: VecDeque::new(),
+        };
+        let sample = |sequence| {
+            Item::Sample(Sample {
+                arrival: HostTime::now(),
+                captured: None,
+                device: None,
+                sent: None,
+                ticks: None,
+                sequence,
+                suspect: 0,
+                data: Data::Force {
+                    counts: [1, 2, 3],
+                    taxels: Vec::new(),
+                },
+                raw: None::<Bytes>,
+            })
+        };
+        (0..5).for_each(|sequence| connection.push(0, sample(sequence)));
+        let told = |queued| match queued {
+            Queued::Item { dropped, .. } => dropped,
+            Queued::Connection { .. } => panic!("no item"),
+        };
+        let first: Vec<u64> = out.try_iter().map(told).collect();
+        assert_eq!(first, [0, 0]);
+        connection.push(0, sample(5));
+        connection.push(0, sample(6));
+        let then: Vec<u64> = out.try_iter().map(told).collect();
+        assert_eq!(then, [3, 0]);
+        assert_eq!(connection.dropped[0].load(Ordering::Relaxed), 3);
     }
 }
