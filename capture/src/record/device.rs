@@ -306,6 +306,7 @@ mod tests {
             driver: &xhand_force::DRIVER,
             devices: vec![Device::new(stream, xhand_force::DRIVER.name, "")],
             streams: vec![7],
+            gives_images: vec![false],
             queues: Queues {
                 sensors,
                 images,
