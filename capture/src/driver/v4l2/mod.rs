@@ -9,6 +9,7 @@ mod node;
 mod numbers;
 mod refusal;
 mod settings;
+mod stamps;
 mod stream;
 
 use std::{cell::RefCell, collections::VecDeque, io, rc::Rc};
@@ -68,12 +69,6 @@ const FIRST_IMAGE: Delta = Delta::from_millis(3_000);
 /// slow by itself.
 const FROZEN: Delta = Delta::from_millis(1_000);
 const FROZEN_PERIODS: f64 = 5.0;
-/// A stamp can be later than its arrival by as much where the kernel reckons it
-/// back from the camera's clock.
-const LATEST_STAMP: Delta = Delta::from_millis(2);
-/// It can be earlier by as much than its arrival, or than a stamp that was used: images
-/// wait in the kernel for as long as this program is stopped.
-const EARLIEST_STAMP: Delta = Delta::from_millis(5_000);
 
 fn metadata(device: &Device) -> Vec<(&'static str, String)> {
     let mode = device.camera.clone().unwrap_or_default();
@@ -305,12 +300,8 @@ impl UsbCamera {
 
     /// The kernel's stamp, where it can be true.
     fn stamp(&self, meta: &Meta) -> Option<HostTime> {
-        meta.stamp.filter(|&stamp| {
-            let since = self
-                .last_stamp
-                .map_or(meta.arrival, |last| last.min(meta.arrival));
-            stamp - meta.arrival <= LATEST_STAMP && since - stamp <= EARLIEST_STAMP
-        })
+        meta.stamp
+            .filter(|&stamp| stamps::is_possible(stamp, meta.arrival, self.last_stamp))
     }
 
     /// Takes an image from the kernel, which may hand it over before an earlier one.
