@@ -33,6 +33,10 @@ fn the_whole_job_runs_and_keeps_its_promises() {
         .expect("a number")
         .to_degrees();
     assert!(rms < 0.5, "joint angles are {rms}° rms from the truth");
+    let tips = truth["tip_rms_m"]
+        .as_f64()
+        .expect("tips of a hand that is built in");
+    assert!(tips < 1e-3, "fingertips are {tips} m rms from the truth");
     for (stream, error) in truth["sync"].as_object().expect("streams") {
         let number = |key: &str| error[key].as_f64().expect("a number");
         assert!(

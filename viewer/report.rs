@@ -90,6 +90,12 @@ impl Report<'_> {
             .map(|e| e.truth.joint_rms_rad)
             .fold(0.0, f64::max)
             .to_degrees();
+        let tip_mm = self
+            .episodes
+            .iter()
+            .filter_map(|e| e.truth.tip_rms_m)
+            .fold(0.0, f64::max)
+            * 1e3;
         writeln!(
             body,
             "<h1>dexumi demo</h1><p class=\"soft\">Recorded from an emulated rig, spoken to byte for byte: \
@@ -122,6 +128,11 @@ impl Report<'_> {
                 format!("{rms:.3}°"),
                 "joint angle error, rms".to_owned(),
                 if rms < 0.5 { "good" } else { "bad" },
+            ),
+            (
+                format!("{:.2} mm", tip_mm),
+                "fingertip error, rms".to_owned(),
+                if tip_mm < 1.0 { "good" } else { "bad" },
             ),
             (
                 self.dataset.rows.to_string(),

@@ -8,6 +8,7 @@ use dexumi_capture::emulate::{
     truth::{Fate, Sample, Truth},
 };
 use dexumi_episode::{Delta, HostTime, SessionTime, StreamKind, align::stamped, schema::Stamp};
+use dexumi_retarget::Hand;
 use serde::Serialize;
 
 use crate::{command::Aligned, picture};
@@ -73,6 +74,11 @@ pub struct TruthReport {
     pub joint_rms_rad: f64,
     /// The same for each joint, by name.
     pub joint_rms_by_joint_rad: BTreeMap<String, f64>,
+    /// Root mean square and largest distance of the robot hand's fingertips with the recovered angles
+    /// from those with the true ones [m]; `None` where the rig's hand is not built in.
+    pub tip_rms_m: Option<f64>,
+    /// See `tip_rms_m` [m].
+    pub tip_max_m: Option<f64>,
 }
 
 /// What is promised for a stream at the 95th percentile [s].
@@ -203,20 +209,70 @@ pub fn compare(aligned: &Aligned, truth: &Truth) -> Result<TruthReport> {
         let error = SyncError::of(errors, unmatched, limit_s(stream, has_clock));
         sync.insert(stream.to_owned(), error);
     }
-    let (joint_rms_rad, joint_rms_by_joint_rad) = joint_errors(aligned, truth, session)?;
+    let (joint_rms_rad, joint_rms_by_joint_rad, tips) = joint_errors(aligned, truth, session)?;
     Ok(TruthReport {
         sync,
         joint_rms_rad,
         joint_rms_by_joint_rad,
+        tip_rms_m: tips.as_ref().map(TipErrors::rms_m),
+        tip_max_m: tips.map(|tips| tips.max_m),
     })
 }
 
-/// Recovered angle minus true angle, at the true time of each channel.
+/// Distances of fingertips.
+struct TipErrors {
+    hand: Hand,
+    /// The calibration's joint behind each variable of the hand.
+    joints: Vec<usize>,
+    squares: f64,
+    count: u64,
+    max_m: f64,
+}
+
+impl TipErrors {
+    /// `None` where the hand is not built in, or has other joints.
+    fn of(hand: &str, names: &[String]) -> Option<Self> {
+        let hand = Hand::by_name(hand).ok()?;
+        let joints = hand
+            .variable_names()
+            .map(|name| names.iter().position(|known| known == name))
+            .collect::<Option<Vec<_>>>()?;
+        Some(Self {
+            hand,
+            joints,
+            squares: 0.0,
+            count: 0,
+            max_m: 0.0,
+        })
+    }
+
+    /// Counts one moment; angles in the calibration's order.
+    fn add(&mut self, recovered: &[f64], truth: &[f64]) {
+        let pose = |angles: &[f64]| {
+            let q: Vec<f64> = self.joints.iter().map(|&joint| angles[joint]).collect();
+            self.hand.forward(&q)
+        };
+        let (recovered, truth) = (pose(recovered), pose(truth));
+        for (one, other) in recovered.tips.iter().zip(&truth.tips) {
+            let distance = (one - other).norm();
+            self.squares += distance * distance;
+            self.count += 1;
+            self.max_m = self.max_m.max(distance);
+        }
+    }
+
+    fn rms_m(&self) -> f64 {
+        (self.squares / self.count.max(1) as f64).sqrt()
+    }
+}
+
+/// Recovered angle minus true angle, at the true time of each channel, and what it does to the
+/// fingertips.
 fn joint_errors(
     aligned: &Aligned,
     truth: &Truth,
     session: impl Fn(i64) -> SessionTime,
-) -> Result<(f64, BTreeMap<String, f64>)> {
+) -> Result<(f64, BTreeMap<String, f64>, Option<TipErrors>)> {
     let joints = aligned
         .timeline
         .joints
@@ -224,11 +280,13 @@ fn joint_errors(
         .next()
         .context("the episode has no joints")?;
     let mut sums = vec![(0.0, 0_u64); joints.tracks.len()];
+    let mut tips = TipErrors::of(&aligned.episode.rig.hand, &joints.names);
     let encoders = truth
         .samples
         .iter()
         .filter(|s| s.stream.ends_with("/encoders") && s.fate == Fate::Sent);
     for sample in encoders {
+        let mut recovered = Vec::with_capacity(joints.tracks.len());
         for (joint, track) in joints.tracks.iter().enumerate() {
             let offset = truth
                 .header
@@ -243,7 +301,14 @@ fn joint_errors(
             ) {
                 sums[joint].0 += (value - true_value).powi(2);
                 sums[joint].1 += 1;
+                recovered.push(value);
             }
+        }
+        if let Some(tips) = tips
+            .as_mut()
+            .filter(|_| recovered.len() == joints.tracks.len())
+        {
+            tips.add(&recovered, &sample.values);
         }
     }
     let (sum, count) = sums
@@ -263,5 +328,6 @@ fn joint_errors(
             rms(sum, count)
         },
         by_joint,
+        tips.filter(|tips| tips.count > 0),
     ))
 }

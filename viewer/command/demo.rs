@@ -324,6 +324,13 @@ impl Demo {
                 "episode {number} joint angles: {:.3}° rms from the truth",
                 result.truth.joint_rms_rad.to_degrees()
             );
+            if let (Some(rms), Some(max)) = (result.truth.tip_rms_m, result.truth.tip_max_m) {
+                eprintln!(
+                    "episode {number} fingertips: {:.2} mm rms from the truth, {:.2} mm at most",
+                    rms * 1e3,
+                    max * 1e3
+                );
+            }
         }
         let total: f64 = stages.iter().map(|(_, seconds)| seconds).sum();
         eprintln!("\ndone in {total:.0} s. What to open next:");

@@ -20,7 +20,7 @@ use std::{
 use anyhow::{Context, Result};
 use clap::{Args, Parser, Subcommand};
 use dexumi_episode::{
-    Calibration, Delta, Episode,
+    Calibration, Delta, Episode, StreamKind,
     align::{DEFAULT_MAX_GAP, Timeline},
     episodes_in, find_calibration,
 };
@@ -189,7 +189,21 @@ impl Alignment {
     /// # Errors
     /// The file is damaged, or a stream lacks what it needs.
     pub fn align(&self, episode: Episode, calibration: Option<Calibration>) -> Result<Aligned> {
-        let timeline = Timeline::of(&episode, calibration.as_ref(), self.max_gap())?;
+        self.align_streams(episode, calibration, |_| true)
+    }
+
+    /// Reads the samples of an open episode, of the streams alone that `wanted` says.
+    ///
+    /// # Errors
+    /// As [`Alignment::align`].
+    pub fn align_streams(
+        &self,
+        episode: Episode,
+        calibration: Option<Calibration>,
+        wanted: impl Fn(&StreamKind) -> bool,
+    ) -> Result<Aligned> {
+        let timeline =
+            Timeline::of_streams(&episode, calibration.as_ref(), self.max_gap(), wanted)?;
         Ok(Aligned {
             episode: Arc::new(episode),
             timeline,

@@ -26,6 +26,8 @@ pub(super) enum Queued {
     Item {
         stream: usize,
         item: Item,
+        /// Samples of its stream that found the queue full since the last one that fit.
+        dropped: u64,
         pushed: Instant,
     },
     /// A device came or went.
@@ -81,6 +83,8 @@ struct Connection {
     gives_images: Vec<bool>,
     queues: Queues,
     dropped: Vec<Arc<AtomicU64>>,
+    /// Those of them that the next sample has to tell of.
+    untold: Vec<u64>,
     /// What is no sample is small and is kept until it fits.
     waiting: VecDeque<Queued>,
 }
@@ -112,6 +116,7 @@ pub(super) fn start(
         gives_images,
         streams,
         queues,
+        untold: vec![0; dropped.len()],
         dropped: dropped.clone(),
         waiting: VecDeque::new(),
     };
@@ -175,6 +180,7 @@ impl Connection {
         let queued = Queued::Item {
             stream: self.streams[stream],
             item,
+            dropped: if is_sample { self.untold[stream] } else { 0 },
             pushed: Instant::now(),
         };
         let waiting = self.queues.image_bytes.fetch_add(bytes, Ordering::Relaxed);
@@ -183,13 +189,16 @@ impl Connection {
         } else {
             self.queue(&queued).try_send(queued)
         };
-        let Err(error) = result else { return };
+        let Err(error) = result else {
+            if is_sample {
+                self.untold[stream] = 0;
+            }
+            return;
+        };
         self.queues.image_bytes.fetch_sub(bytes, Ordering::Relaxed);
         match error {
             TrySendError::Full(queued) if !is_sample => self.keep(queued),
-            TrySendError::Full(_) => {
-                self.dropped[stream].fetch_add(1, Ordering::Relaxed);
-            }
+            TrySendError::Full(_) => self.drop_one(stream),
             // The recorder ends.
             TrySendError::Disconnected(_) => {}
         }
@@ -204,6 +213,11 @@ impl Connection {
         } else {
             &self.queues.sensors
         }
+    }
+
+    fn drop_one(&mut self, stream: usize) {
+        self.dropped[stream].fetch_add(1, Ordering::Relaxed);
+        self.untold[stream] += 1;
     }
 
     /// Counts must not be lost with the packets that they count: equal ones are
@@ -274,5 +288,61 @@ impl Connection {
                 self.waiting.push_back(error.into_inner());
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use bytes::Bytes;
+
+    use super::*;
+    use crate::driver::{Sample, xhand_force};
+
+    #[test]
+    fn the_next_sample_tells_what_found_the_queue_full() {
+        let ((sensors, out), (images, _images)) = (bounded(2), bounded(1));
+        let stream = "/exo/right/force/thumb";
+        let mut connection = Connection {
+            driver: &xhand_force::DRIVER,
+            devices: vec![Device::new(stream, xhand_force::DRIVER.name, "")],
+            streams: vec![7],
+            gives_images: vec![false],
+            queues: Queues {
+                sensors,
+                images,
+                image_bytes: Arc::default(),
+            },
+            dropped: vec![Arc::default()],
+            untold: vec![0],
+            waiting: VecDeque::new(),
+        };
+        let sample = |sequence| {
+            Item::Sample(Sample {
+                arrival: HostTime::now(),
+                captured: None,
+                device: None,
+                sent: None,
+                ticks: None,
+                sequence,
+                suspect: 0,
+                data: Data::Force {
+                    counts: [1, 2, 3],
+                    taxels: Vec::new(),
+                },
+                raw: None::<Bytes>,
+            })
+        };
+        (0..5).for_each(|sequence| connection.push(0, sample(sequence)));
+        let told = |queued| match queued {
+            Queued::Item { dropped, .. } => dropped,
+            Queued::Connection { .. } => panic!("no item"),
+        };
+        let first: Vec<u64> = out.try_iter().map(told).collect();
+        assert_eq!(first, [0, 0]);
+        connection.push(0, sample(5));
+        connection.push(0, sample(6));
+        let then: Vec<u64> = out.try_iter().map(told).collect();
+        assert_eq!(then, [3, 0]);
+        assert_eq!(connection.dropped[0].load(Ordering::Relaxed), 3);
     }
 }

@@ -507,6 +507,15 @@ impl Stream {
         self.ledger.written += count.unwrap_or(0);
     }
 
+    /// The gap before the next sample is of so many that found the queue full, and are
+    /// counted as that.
+    pub fn leave_out(&mut self, dropped: u64) {
+        self.counted_since += dropped;
+        if let Some((_, count, _)) = &mut self.paced {
+            *count += dropped;
+        }
+    }
+
     /// Counts what found the queue full since the start of the episode.
     pub fn count_dropped(&mut self) {
         let dropped = self.dropped.load(Ordering::Relaxed);

@@ -147,6 +147,7 @@ impl Writer {
             Queued::Item {
                 stream: index,
                 item,
+                dropped,
                 pushed,
             } => {
                 self.delays.push(pushed.elapsed());
@@ -165,6 +166,7 @@ impl Writer {
                 self.preview(index, &item);
                 let anchor = self.fixed.anchor;
                 let stream = &mut self.fixed.streams[index];
+                stream.leave_out(dropped);
                 let Some(entry) = stream.take(item, &anchor) else {
                     return;
                 };

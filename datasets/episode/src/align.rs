@@ -68,6 +68,19 @@ impl Timeline {
         calibration: Option<&Calibration>,
         max_gap: Delta,
     ) -> Result<Self, EpisodeError> {
+        Self::of_streams(episode, calibration, max_gap, |_| true)
+    }
+
+    /// As [`Timeline::of`], of the streams alone that `wanted` says; the others are not read.
+    ///
+    /// # Errors
+    /// As [`Timeline::of`].
+    pub fn of_streams(
+        episode: &Episode,
+        calibration: Option<&Calibration>,
+        max_gap: Delta,
+        wanted: impl Fn(&StreamKind) -> bool,
+    ) -> Result<Self, EpisodeError> {
         let mut timeline = Self {
             joints: BTreeMap::new(),
             force: BTreeMap::new(),
@@ -78,7 +91,7 @@ impl Timeline {
             max_gap,
         };
         for topic in episode.file.topics().keys() {
-            let Some(kind) = StreamKind::of(topic) else {
+            let Some(kind) = StreamKind::of(topic).filter(&wanted) else {
                 continue;
             };
             match kind {

@@ -16,10 +16,25 @@ pub(super) fn write(
     writer: &mut EpisodeWriter,
     report: &mut RetargetReport,
 ) -> Result<(), RetargetError> {
-    let effector = timeline.poses.iter().find_map(|(name, track)| {
-        let mount = job.episode.rig.mount(&format!("tracker/{name}"), "hand")?;
-        Some((track, mount))
-    });
+    // Of a rig with two hands: its own, by the name of the mount's child or of the tracker.
+    let side = side_name(job.hand.side());
+    let mounted = |child: &str, is_own: &dyn Fn(&str) -> bool| {
+        timeline
+            .poses
+            .iter()
+            .filter(|(name, _)| is_own(name))
+            .find_map(|(name, track)| {
+                let mount = job.episode.rig.mount(&format!("tracker/{name}"), child)?;
+                Some((track, mount))
+            })
+    };
+    let names_a_side = |name: &str| {
+        name.split('_')
+            .any(|word| word == "left" || word == "right")
+    };
+    let effector = mounted(&format!("hand_{side}"), &|_| true)
+        .or_else(|| mounted("hand", &|name| name.split('_').any(|word| word == side)))
+        .or_else(|| mounted("hand", &|name| !names_a_side(name)));
     let Some((track, tracker_from_hand)) = effector else {
         return match options.arm {
             Some(_) => Err(EpisodeError::content(

@@ -7,8 +7,8 @@ use std::{
 };
 
 use anyhow::{Result, bail};
-use dexumi_episode::{Calibration, Episode};
-use dexumi_retarget::{EpisodeJob, EpisodeOptions, Hand, RetargetReport, derived_path_in};
+use dexumi_episode::{Calibration, Episode, StreamKind};
+use dexumi_retarget::{EpisodeJob, EpisodeOptions, Hand, RetargetReport, Side, derived_path_in};
 
 use super::{Done, choices::refuse, clip, hand_of, interrupt::Interrupt, retarget_fresh};
 use crate::command::{Alignment, all_episodes};
@@ -194,7 +194,18 @@ impl Work<'_> {
         if let Some(report) = made_before {
             return Ok(report);
         }
-        let aligned = self.alignment.align(episode, calibration)?;
+        // An hour of images and of the other hand need not be read.
+        let (own, other) = match hand.side() {
+            Side::Left => ("left", "right"),
+            Side::Right => ("right", "left"),
+        };
+        let aligned = self
+            .alignment
+            .align_streams(episode, calibration, |kind| match kind {
+                StreamKind::Encoders { side } | StreamKind::Keypoints { side } => side == own,
+                StreamKind::Tracker { name } => name.split('_').all(|word| word != other),
+                _ => false,
+            })?;
         let job = EpisodeJob {
             episode: &aligned.episode,
             calibration: aligned.calibration.as_ref(),
