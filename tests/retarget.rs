@@ -330,7 +330,9 @@ fn a_result_is_kept_until_its_input_or_its_configuration_changes() {
             &["--rate", "60"],
             &["--axes", "hand"],
         ];
-        for change in changes {
+        // Every option once, and that each form says how it was made.
+        let few = if ending == "npz" { changes.len() } else { 1 };
+        for change in &changes[..few] {
             assert!(!run(change), "{ending}: {change:?}");
             assert!(run(change), "{ending}: {change:?}");
         }

@@ -38,9 +38,9 @@ pub struct StepFigures {
     pub pinch_gap_mean_m: Option<f64>,
     /// Second difference of the revolute joints, mean square over joints and steps (rad²).
     pub jitter_rad2: Option<f64>,
-    /// Time for a step, median (s).
+    /// Time for a step, median (s); with smoothing, that of a stretch shared among its steps.
     pub step_time_p50_s: f64,
-    /// Its 99th percentile (s): with smoothing, that of a stretch.
+    /// Its 99th percentile (s).
     pub step_time_p99_s: f64,
     /// Its mean (s).
     pub step_time_mean_s: f64,
@@ -183,7 +183,7 @@ impl FigureTally {
         times.sort_by(f64::total_cmp);
         figures.step_time_p50_s = part(times, 0.5).unwrap_or(0.0);
         figures.step_time_p99_s = part(times, 0.99).unwrap_or(0.0);
-        figures.step_time_mean_s = mean(times.iter().sum(), figures.steps as usize).unwrap_or(0.0);
+        figures.step_time_mean_s = mean(times.iter().sum(), times.len()).unwrap_or(0.0);
         figures
     }
 }

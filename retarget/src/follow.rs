@@ -224,6 +224,7 @@ impl Follower {
         let mut tally = FigureTally::new(&self.hand);
         let mut ready: Vec<Verdict> = Vec::new();
         let mut next = 0;
+        let mut spent_s = 0.0;
         let since = |at: usize| {
             at.checked_sub(1)
                 .map(|before| times_s[at] - times_s[before])
@@ -248,8 +249,14 @@ impl Follower {
                     smoother.flush(|verdict| ready.push(verdict.clone()));
                 }
             }
-            tally.time(began.elapsed().as_secs_f64());
+            // A stretch is worked on at once: its time is shared among its steps.
+            spent_s += began.elapsed().as_secs_f64();
+            let share_s = spent_s / ready.len().max(1) as f64;
+            if !ready.is_empty() {
+                spent_s = 0.0;
+            }
             for verdict in ready.drain(..) {
+                tally.time(share_s);
                 let is_gap = since(next).is_none_or(|dt_s| dt_s > LONGEST_STEP_S);
                 tally.keypoints(&clip[next], &verdict, is_gap);
                 if each(next, &verdict).is_break() {

@@ -66,9 +66,10 @@ fn head(body: &mut String, done: &[&Done]) {
     hands.dedup();
     let _ = write!(
         body,
-        "<h1>dexumi retarget</h1><p class=\"soft\">To {}. {} inputs.</p><section>",
+        "<h1>dexumi retarget</h1><p class=\"soft\">To {}. {} {}.</p><section>",
         escape(&hands.join(", ")),
-        done.len()
+        done.len(),
+        if done.len() == 1 { "input" } else { "inputs" }
     );
     let heading: Vec<&str> = std::iter::once("input").chain(table::HEAD).collect();
     let rows: Vec<Vec<String>> = done
