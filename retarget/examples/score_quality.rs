@@ -15,6 +15,7 @@ use dexumi_retarget::{
     UrdfOptions, Verdict, finger_scales, keypoints_from_array, retarget_clip,
 };
 use nalgebra::{Point3, Vector3};
+use nix::time::{ClockId, clock_gettime};
 use serde::Deserialize;
 
 type Failure = Box<dyn std::error::Error>;
@@ -140,7 +141,29 @@ fn score(file: &std::path::Path, urdf: Option<&std::path::Path>) -> Result<(), F
             meta.hand, meta.kind, name, row.pinch_mm, row.tip_mm, row.jitter, row.lag_ms
         );
     }
+    // Everything on: speed and coupling limits, links apart, pads.
+    let mut retargeter = Retargeter::new(hand, &RetargetOptions::new(Preset::dexumi(scales)))?;
+    let mut micros = Vec::with_capacity(clip.len());
+    for keypoints in &clip {
+        let start = cpu_time_s()?;
+        retargeter.step(keypoints, Some(dt_s));
+        micros.push((cpu_time_s()? - start) * 1e6);
+    }
+    micros.sort_by(f64::total_cmp);
+    let at = |part: f64| micros[((micros.len() - 1) as f64 * part).round() as usize];
+    println!(
+        "{:10} dexumi, live, all limits, links apart: {:.1} µs CPU p50, {:.1} p99",
+        meta.hand,
+        at(0.5),
+        at(0.99)
+    );
     Ok(())
+}
+
+/// CPU time of this thread (s): other programs do not count.
+fn cpu_time_s() -> Result<f64, Failure> {
+    let now = clock_gettime(ClockId::CLOCK_THREAD_CPUTIME_ID)?;
+    Ok(now.tv_sec() as f64 + 1e-9 * now.tv_nsec() as f64)
 }
 
 fn find_hand(meta: &Meta, urdf: Option<&std::path::Path>) -> Result<Hand, Failure> {

@@ -305,7 +305,6 @@ mod tests {
         let mut connection = Connection {
             driver: &xhand_force::DRIVER,
             devices: vec![Device::new(stream, xhand_force::DRIVER.name, "")],
-            gives_images: vec![false],
             streams: vec![7],
             gives_images: vec![false],
             queues: Queues {
