@@ -171,7 +171,7 @@ def mink_times(hand, urdf, clip, scale, steps):
     text = open(path).read()
     # Meshes are not at hand, and nothing here looks at them.
     text = re.sub(r"<(visual|collision)\b.*?</\1>", "", text, flags=re.S)
-    text = re.sub(r"<robot([^>]*)>", r'<robot\1><mujoco><compiler fusestatic="false" discardvisual="false"/></mujoco>', text, count=1)
+    text = re.sub(r"<robot([^>]*)>", r'<robot\1><mujoco><compiler balanceinertia="true" fusestatic="false" discardvisual="false"/></mujoco>', text, count=1)
     try:
         model = mujoco.MjModel.from_xml_string(text)
     except ValueError as error:
@@ -191,7 +191,7 @@ def mink_times(hand, urdf, clip, scale, steps):
     times = []
     for points in clip:
         start = time.thread_time()
-        for task, tip in zip(tasks, TIPS):
+        for task, tip in zip(tasks[: len(tips)], TIPS):
             task.set_target(mink.SE3.from_translation((points[tip] - points[0]) * scale))
         for _ in range(steps):
             velocity = mink.solve_ik(configuration, tasks, 0.02, "daqp", damping=1e-5, limits=limits)
