@@ -303,8 +303,8 @@ fn judge(
     let mut jitter = 0.0;
     let mut count = 0;
     for window in motion[SETTLING..].windows(3) {
-        for i in 0..window[0].len() {
-            jitter += (window[2][i] - 2.0 * window[1][i] + window[0][i]).powi(2);
+        for ((a, b), c) in window[0].iter().zip(&window[1]).zip(&window[2]) {
+            jitter += (c - 2.0 * b + a).powi(2);
             count += 1;
         }
     }
@@ -323,10 +323,16 @@ fn lag(tips: &[Vec<Vector3<f64>>], goals: &[Vec<Vector3<f64>>], dt_s: f64) -> f6
     let steps = ((last - first) / grid).round() as usize;
     let miss = |shift_s: f64| {
         let mut sum = 0.0;
-        for step in SETTLING.max(margin)..tips.len() - margin {
+        let first = SETTLING.max(margin);
+        for (step, tips) in tips
+            .iter()
+            .enumerate()
+            .take(tips.len() - margin)
+            .skip(first)
+        {
             let at = step as f64 - shift_s / dt_s;
             let (before, part) = (at.floor(), at - at.floor());
-            for (tip, position) in tips[step].iter().enumerate() {
+            for (tip, position) in tips.iter().enumerate() {
                 let (a, b) = (goals[before as usize][tip], goals[before as usize + 1][tip]);
                 sum += (position - a.lerp(&b, part)).norm_squared();
             }

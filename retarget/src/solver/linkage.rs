@@ -314,7 +314,7 @@ fn sine_cosine(angle: f64) -> (f64, f64) {
     ];
     /// Beyond this the reduction loses digits.
     const LARGEST: f64 = 1e5;
-    if !(angle.abs() < LARGEST) {
+    if angle.abs() >= LARGEST || angle.is_nan() {
         return angle.sin_cos();
     }
     // The nearest integer, by the mantissa's last bit.

@@ -138,9 +138,9 @@ impl Newton {
         let Derivatives { gradient, hessian } = &self.derivatives;
         loop {
             self.free.clear();
-            for i in 0..n {
+            for (i, slope) in gradient.iter().enumerate() {
                 if self.is_free[i] {
-                    self.right[self.free.len()] = -gradient[i];
+                    self.right[self.free.len()] = -slope;
                     self.free.push(i);
                 }
             }

@@ -127,8 +127,8 @@ fn smooth_block(
             const STENCIL: [f64; 3] = [1.0, -2.0, 1.0];
             for one in 0..3 {
                 gradient[row(one)] += slope * STENCIL[one];
-                for other in one..3 {
-                    *band.at(row(one), row(other)) += 2.0 * k * STENCIL[one] * STENCIL[other];
+                for (other, weight) in STENCIL.iter().enumerate().skip(one) {
+                    *band.at(row(one), row(other)) += 2.0 * k * STENCIL[one] * weight;
                 }
             }
         });

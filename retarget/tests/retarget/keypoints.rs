@@ -173,8 +173,8 @@ fn a_recorded_hand_is_followed_closely_live() {
 fn jitter(motion: &[Vec<f64>]) -> f64 {
     let (mut sum, mut count) = (0.0, 0);
     for window in motion.windows(3) {
-        for i in 0..window[0].len() {
-            sum += (window[2][i] - 2.0 * window[1][i] + window[0][i]).powi(2);
+        for ((a, b), c) in window[0].iter().zip(&window[1]).zip(&window[2]) {
+            sum += (c - 2.0 * b + a).powi(2);
             count += 1;
         }
     }
