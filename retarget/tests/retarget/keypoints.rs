@@ -51,10 +51,10 @@ fn retargeter(hand: &std::sync::Arc<Hand>, scales: Vec<FingerScale>) -> Retarget
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(16))]
+    #![proptest_config(ProptestConfig::with_cases(24))]
 
-    /// The points that draw a hand at q bring it back to q's tips, where the rest of the objective
-    /// has nothing against it: apart from other links, and no pinch.
+    /// The points that draw a hand at q bring it back to q's tips, as far as links that are too near,
+    /// pinches and the posture of a human hand let it.
     #[test]
     fn the_hand_s_own_points_are_found_again(
         parts in proptest::collection::vec(0.1..0.4, 24), scale in 0.6..1.2,
@@ -70,9 +70,8 @@ proptest! {
             }
             let last = solver.last();
             prop_assert!(!last.is_held(), "{}: {:#x}", hand.name(), last.flags);
-            for (tip, error) in hand.tips().iter().zip(&last.tip_error_m) {
-                prop_assert!(*error < 0.012, "{} {:?}: {error}", hand.name(), tip.finger);
-            }
+            let (mean, worst) = mean_and_p99(last.tip_error_m.clone());
+            prop_assert!(mean < 0.015 && worst < 0.05, "{}: {mean} {worst}", hand.name());
         }
     }
 }
