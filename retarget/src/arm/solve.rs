@@ -9,8 +9,11 @@ use crate::arm::box_solver::BoxSolver;
 use crate::arm::chain::{ArmKinematics, least_singular_value};
 use crate::arm::{Arm, ArmJoint, ArmMotion};
 
-/// Starts besides the last answer and the home posture, the same for every pose.
-const FIXED_SEEDS: usize = 8;
+/// Fixed starts, the same for every pose: the home posture and points of the joint ranges. Of
+/// random postures of the shipped arms, about one in thousands is not found again from so few.
+const FEW_SEEDS: usize = 9;
+/// Fixed starts where the few do not reach a pose: one after the other, until one does.
+const MOST_SEEDS: usize = 96;
 
 /// Pull of a redundant arm's joints to the home posture while it looks for a posture (m²/rad²).
 /// The pose gives way to it, by up to 1 mm; the second pass takes that back.
@@ -73,6 +76,16 @@ pub(crate) struct PoseSolver {
     columns: Vec<Vector6<f64>>,
     trial: Vec<f64>,
     centre: Vec<f64>,
+    unpulled: Vec<f64>,
+}
+
+/// How hard to look for a posture before a pose counts as missed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Search {
+    /// From the few fixed starts: right after a miss, where the next is a miss as well most times.
+    Few,
+    /// From all fixed starts.
+    All,
 }
 
 impl PoseSolver {
@@ -89,6 +102,7 @@ impl PoseSolver {
             columns: vec![Vector6::zeros(); n],
             trial: vec![0.0; n],
             centre: vec![0.0; n],
+            unpulled: vec![0.0; n],
         }
     }
 
@@ -121,6 +135,7 @@ impl PoseSolver {
         &mut self,
         base_from_flange: &Isometry3<f64>,
         previous: &[f64],
+        search: Search,
         q: &mut [f64],
     ) -> Miss {
         q.copy_from_slice(previous);
@@ -137,6 +152,9 @@ impl PoseSolver {
         }
         let mut trial = std::mem::take(&mut self.trial);
         for seed in 0..self.seeds.len() {
+            if seed >= FEW_SEEDS && (is_reached || search == Search::Few) {
+                break;
+            }
             let (miss, reached) = self.begin_at_seed(base_from_flange, seed, previous, &mut trial);
             let is_better = match (reached, is_reached) {
                 (true, true) => farthest(previous, &trial) < farthest(previous, q),
@@ -154,7 +172,7 @@ impl PoseSolver {
         best
     }
 
-    /// All different answers that the fixed starts lead to, near `previous` where full turns
+    /// All different answers that the few fixed starts lead to, else the first of the others, near `previous` where full turns
     /// leave a choice.
     pub(crate) fn answers(
         &mut self,
@@ -164,6 +182,9 @@ impl PoseSolver {
         let mut found: Vec<Vec<f64>> = Vec::new();
         let mut trial = previous.to_vec();
         for seed in 0..self.seeds.len() {
+            if seed >= FEW_SEEDS && !found.is_empty() {
+                break;
+            }
             let (_, reached) = self.begin_at_seed(base_from_flange, seed, previous, &mut trial);
             if reached && found.iter().all(|known| farthest(known, &trial) > 0.05) {
                 found.push(trial.clone());
@@ -187,7 +208,16 @@ impl PoseSolver {
         let mut miss = self.miss(base_from_flange, q);
         // A posture is worth looking for only where the pose is reached.
         if q.len() > 6 && self.tolerance.holds(&miss) {
-            miss = self.refine(base_from_flange, q);
+            let mut unpulled = std::mem::take(&mut self.unpulled);
+            unpulled.copy_from_slice(q);
+            let refined = self.refine(base_from_flange, q);
+            if self.tolerance.holds(&refined) {
+                miss = refined;
+            } else {
+                // On the way to the home posture the pose was lost.
+                q.copy_from_slice(&unpulled);
+            }
+            self.unpulled = unpulled;
         }
         self.unwind(previous, q);
         (miss, self.tolerance.holds(&miss))
@@ -384,7 +414,8 @@ pub(crate) fn settle_turns(arm: &Arm, track: &mut [&mut [f64]]) {
     }
 }
 
-/// The home posture and points spread evenly over the joint ranges, at most a turn of each: Halton's sequence, one prime a joint (Halton, Numerische Mathematik 2, 1960).
+/// The home posture and points spread evenly over the joint ranges, at most a turn of each:
+/// Halton's sequence, one prime a joint (Halton, Numerische Mathematik 2, 1960).
 fn seeds(arm: &Arm) -> Vec<Vec<f64>> {
     const PRIMES: [usize; crate::arm::MOST_ARM_JOINTS] =
         [2, 3, 5, 7, 11, 13, 17, 19, 23, 29, 31, 37];
@@ -398,7 +429,7 @@ fn seeds(arm: &Arm) -> Vec<Vec<f64>> {
         part
     };
     let mut seeds = vec![arm.home.clone()];
-    seeds.extend((1..=FIXED_SEEDS).map(|number| {
+    seeds.extend((1..MOST_SEEDS).map(|number| {
         let joints = arm.joints.iter().zip(PRIMES);
         joints
             .map(|(joint, prime)| {

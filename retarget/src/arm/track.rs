@@ -7,7 +7,7 @@ use std::sync::Arc;
 use nalgebra::Isometry3;
 
 use crate::arm::Arm;
-use crate::arm::solve::{Miss, PoseSolver, Tolerance, farthest, settle_turns};
+use crate::arm::solve::{Miss, PoseSolver, Search, Tolerance, farthest, settle_turns};
 use crate::parallel::in_parallel;
 
 /// Steps in a piece: about 10 s, long enough that joining pieces costs little.
@@ -24,6 +24,16 @@ pub(crate) struct TrackStep {
     pub(crate) q: Vec<f64>,
     /// `None` where there was no pose: q is held.
     pub(crate) miss: Option<Miss>,
+}
+
+impl TrackStep {
+    /// No pose: the arm is at `q`.
+    fn held(q: &[f64]) -> Self {
+        Self {
+            q: q.to_vec(),
+            miss: None,
+        }
+    }
 }
 
 /// What [`track`] needs besides the poses.
@@ -67,7 +77,7 @@ pub(crate) fn track(
     let begins: Vec<Vec<f64>> = begins.into_iter().chain([home.to_vec()]).collect();
     let follow_sparse = |solver: &mut PoseSolver, begin: usize| {
         let poses = sparse.iter().map(|&step| &base_from_flange[step]);
-        let mut steps = follow(solver, &begins[begin], poses);
+        let mut steps = follow(solver, &TrackStep::held(&begins[begin]), poses);
         let mut qs: Vec<_> = steps.iter_mut().map(|step| &mut step.q[..]).collect();
         settle_turns(tracking.arm, &mut qs);
         (badness(&sparse, &steps), steps)
@@ -86,7 +96,7 @@ pub(crate) fn track(
     let mut followed = in_parallel(tracking.threads, pieces.len(), solver, |solver, piece| {
         // The sparse pass has an answer of just this step: PIECE is a multiple of STRIDE.
         let at = sparse.binary_search(&(piece * PIECE)).unwrap_or(0);
-        follow(solver, &begin[at].q, pieces[piece].iter())
+        follow(solver, &begin[at], pieces[piece].iter())
     });
     let mut solver = solver();
     for piece in 1..followed.len() {
@@ -94,14 +104,14 @@ pub(crate) fn track(
         let Some(last) = before[piece - 1].last() else {
             continue;
         };
-        let mut previous = &last.q;
+        let mut previous = last;
         for (pose, step) in pieces[piece].iter().zip(&mut after[0]) {
             let again = one(&mut solver, previous, pose);
             if farthest(&again.q, &step.q) <= JOIN {
                 break;
             }
             *step = again;
-            previous = &step.q;
+            previous = step;
         }
     }
     followed.into_iter().flatten().collect()
@@ -110,22 +120,23 @@ pub(crate) fn track(
 /// One pose after the other, from `begin`.
 fn follow<'a>(
     solver: &mut PoseSolver,
-    begin: &[f64],
+    begin: &TrackStep,
     poses: impl Iterator<Item = &'a Option<Isometry3<f64>>>,
 ) -> Vec<TrackStep> {
     let mut steps: Vec<TrackStep> = Vec::with_capacity(poses.size_hint().0);
     for pose in poses {
-        let previous = steps.last().map_or(begin, |step| &step.q[..]);
-        let step = one(solver, previous, pose);
+        let step = one(solver, steps.last().unwrap_or(begin), pose);
         steps.push(step);
     }
     steps
 }
 
-fn one(solver: &mut PoseSolver, previous: &[f64], pose: &Option<Isometry3<f64>>) -> TrackStep {
-    let mut q = previous.to_vec();
-    let miss = pose
-        .as_ref()
-        .map(|pose| solver.answer(pose, previous, &mut q));
+fn one(solver: &mut PoseSolver, previous: &TrackStep, pose: &Option<Isometry3<f64>>) -> TrackStep {
+    let mut q = previous.q.clone();
+    let tolerance = solver.tolerance();
+    let was_missed = previous.miss.is_some_and(|miss| !tolerance.holds(&miss));
+    let search = if was_missed { Search::Few } else { Search::All };
+    let answer = |pose| solver.answer(pose, &previous.q, search, &mut q);
+    let miss = pose.as_ref().map(answer);
     TrackStep { q, miss }
 }
