@@ -105,22 +105,35 @@ pub fn closest(first: &PlacedCapsule, second: &PlacedCapsule) -> Closest {
     let along_first = first.to - first.from;
     let along_second = second.to - second.from;
     let between = second.from - first.from;
+    // A segment of no length, or too short to be squared, is its start.
+    let inverse = |square: f64| if square > 0.0 { 1.0 / square } else { 0.0 };
+    let part_of_first = along_first * inverse(along_first.norm_squared());
+    let part_of_second = along_second * inverse(along_second.norm_squared());
+    // Nearest on one segment to the point of the other at a part of it.
+    let on_first = |t: f64| {
+        part_of_first
+            .dot(&(between + along_second * t))
+            .clamp(0.0, 1.0)
+    };
+    let on_second = |s: f64| {
+        part_of_second
+            .dot(&(along_first * s - between))
+            .clamp(0.0, 1.0)
+    };
+    let apart = |s: f64, t: f64| along_first * s - between - along_second * t;
 
-    let at = |s: f64, t: f64| (first.from + along_first * s, second.from + along_second * t);
-    let on_first_nearest_to = |point: &Point3<f64>| part(&first.from, &along_first, point);
-    let on_second_nearest_to = |point: &Point3<f64>| part(&second.from, &along_second, point);
     let sides = [
-        at(0.0, on_second_nearest_to(&first.from)),
-        at(1.0, on_second_nearest_to(&first.to)),
-        at(on_first_nearest_to(&second.from), 0.0),
-        at(on_first_nearest_to(&second.to), 1.0),
+        [0.0, on_second(0.0)],
+        [1.0, on_second(1.0)],
+        [on_first(0.0), 0.0],
+        [on_first(1.0), 1.0],
     ];
     let mut best = sides[0];
-    let mut best_square = (best.0 - best.1).norm_squared();
-    let mut consider = |candidate: (Point3<f64>, Point3<f64>)| {
-        let square = (candidate.0 - candidate.1).norm_squared();
+    let mut best_square = apart(best[0], best[1]).norm_squared();
+    let mut consider = |parts: [f64; 2]| {
+        let square = apart(parts[0], parts[1]).norm_squared();
         if square < best_square {
-            best = candidate;
+            best = parts;
             best_square = square;
         }
     };
@@ -134,14 +147,13 @@ pub fn closest(first: &PlacedCapsule, second: &PlacedCapsule) -> Closest {
         // without the cancellation.
         let s = between.cross(&along_second).dot(&normal) / square;
         if (0.0..=1.0).contains(&s) {
-            let point = first.from + along_first * s;
-            let t = on_second_nearest_to(&point);
-            let s = on_first_nearest_to(&(second.from + along_second * t));
-            consider(at(s, t));
+            let t = on_second(s);
+            consider([on_first(t), t]);
         }
     }
 
-    let (on_first, on_second) = best;
+    let on_first = first.from + along_first * best[0];
+    let on_second = second.from + along_second * best[1];
     let apart = on_first - on_second;
     let axis_distance = apart.norm();
     Closest {
@@ -149,17 +161,6 @@ pub fn closest(first: &PlacedCapsule, second: &PlacedCapsule) -> Closest {
         on_first,
         on_second,
         direction: apart.try_normalize(0.0).unwrap_or_else(Vector3::zeros),
-    }
-}
-
-/// Parameter, 0 to 1, of the point of a segment that is nearest to `point`. A segment of no
-/// length, or too short to be squared, is its start.
-fn part(from: &Point3<f64>, along: &Vector3<f64>, point: &Point3<f64>) -> f64 {
-    let square = along.norm_squared();
-    if square > 0.0 {
-        (along.dot(&(point - from)) / square).clamp(0.0, 1.0)
-    } else {
-        0.0
     }
 }
 
@@ -192,6 +193,16 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+
+    /// Parameter, 0 to 1, of the point of a segment that is nearest to `point`.
+    fn part(from: &Point3<f64>, along: &Vector3<f64>, point: &Point3<f64>) -> f64 {
+        let square = along.norm_squared();
+        if square > 0.0 {
+            (along.dot(&(point - from)) / square).clamp(0.0, 1.0)
+        } else {
+            0.0
+        }
+    }
 
     fn point() -> impl Strategy<Value = Point3<f64>> {
         proptest::array::uniform3(-0.5..0.5).prop_map(Point3::from)

@@ -106,26 +106,80 @@ impl Pairs {
         };
         self.radii.iter().map(nowhere).collect()
     }
+}
 
-    /// Calls `visit` with every pair nearer than `limit` m, and where it comes closest.
-    pub(crate) fn near(
-        &self,
+/// What is known of the distances of all pairs, so that few have to be found anew: the points of a
+/// capsule move no farther than its ends, so that two capsules come no nearer than by the ways that
+/// both have gone (after Verlet, Phys. Rev. 159, 1967). What is found does not depend on what was
+/// found before.
+#[derive(Debug, Clone)]
+pub(crate) struct Neighbours {
+    limit_m: f64,
+    /// Where the capsules were last.
+    last: Vec<PlacedCapsule>,
+    /// How far each has gone in all (m).
+    ways: Vec<f64>,
+    /// Sum of the ways of each pair below which it is no nearer than the limit (m).
+    until: Vec<f64>,
+}
+
+/// A pair that the balls around its capsules put farther away than this, beyond the limit, is not
+/// measured (m).
+const FAR_BEYOND_M: f64 = 0.01;
+
+/// Ways longer than this begin anew, so that they keep their digits (m).
+const LONGEST_WAY_M: f64 = 10.0;
+/// More than ways and distances are rounded by (m).
+const ROUNDING_M: f64 = 1e-9;
+
+impl Neighbours {
+    /// For pairs nearer than `limit_m`.
+    pub(crate) fn new(pairs: &Pairs, limit_m: f64) -> Self {
+        Self {
+            limit_m,
+            last: pairs.placed(),
+            ways: vec![0.0; pairs.radii.len()],
+            until: vec![f64::NEG_INFINITY; pairs.count()],
+        }
+    }
+
+    /// Calls `visit` with every pair nearer than the limit, in their order, and its distance (m).
+    pub(crate) fn visit(
+        &mut self,
+        pairs: &Pairs,
         placed: &[PlacedCapsule],
-        limit: f64,
-        mut visit: impl FnMut(usize, usize, crate::capsule::Closest),
+        mut visit: impl FnMut(usize, usize, f64),
     ) {
-        for &(one, other) in &self.pairs {
-            let (a, b) = (&placed[one], &placed[other]);
-            // Twice the vector between the middles.
-            let apart = (a.from.coords + a.to.coords) - (b.from.coords + b.to.coords);
-            let least = 2.0 * (self.balls[one] + self.balls[other] + limit);
-            if apart.norm_squared() > least * least {
+        let mut longest: f64 = 0.0;
+        for ((way, last), now) in self.ways.iter_mut().zip(&mut self.last).zip(placed) {
+            let square = (now.from - last.from)
+                .norm_squared()
+                .max((now.to - last.to).norm_squared());
+            *way += square.sqrt();
+            longest = longest.max(*way);
+            *last = *now;
+        }
+        // Not so when a position is no number.
+        if !(longest < LONGEST_WAY_M) {
+            self.ways.fill(0.0);
+            self.until.fill(f64::NEG_INFINITY);
+        }
+        let ways = &self.ways[..];
+        for (&(one, other), until) in pairs.pairs.iter().zip(&mut self.until) {
+            let ways = ways[one] + ways[other];
+            if ways < *until {
                 continue;
             }
-            let closest = closest(a, b);
-            if closest.distance < limit {
-                visit(one, other, closest);
+            let (a, b) = (&placed[one], &placed[other]);
+            let middles = (a.from.coords + a.to.coords) - (b.from.coords + b.to.coords);
+            let mut distance = 0.5 * middles.norm() - pairs.balls[one] - pairs.balls[other];
+            if distance < self.limit_m + FAR_BEYOND_M {
+                distance = closest(a, b).distance;
+                if distance < self.limit_m {
+                    visit(one, other, distance);
+                }
             }
+            *until = ways + distance - self.limit_m - ROUNDING_M;
         }
     }
 }
@@ -166,6 +220,7 @@ fn joint_pair(
 #[derive(Debug, Clone)]
 pub(crate) struct Collision {
     pairs: Pairs,
+    neighbours: Neighbours,
     linkage: Linkage,
     placed: Vec<PlacedCapsule>,
     local: Vec<f64>,
@@ -187,6 +242,7 @@ impl Collision {
             local: vec![0.0; linkage.dof()],
             trial: vec![0.0; hand.dof()],
             linkage,
+            neighbours: Neighbours::new(&pairs, FAR_M),
             pairs,
             safe_m: options.safe_m,
         }
@@ -200,9 +256,10 @@ impl Collision {
         self.linkage.update(&self.local);
         self.linkage.place(0, &mut self.placed);
         let mut least = FAR_M;
-        self.pairs.near(&self.placed, FAR_M, |_, _, closest| {
-            least = least.min(closest.distance)
-        });
+        self.neighbours
+            .visit(&self.pairs, &self.placed, |_, _, distance| {
+                least = least.min(distance);
+            });
         least
     }
 

@@ -153,13 +153,14 @@ impl Retargeter {
     pub fn new(hand: impl Into<Arc<Hand>>, options: &RetargetOptions) -> Result<Self, PresetError> {
         let hand = hand.into();
         let plan = Plan::new(&hand, &options.preset)?;
-        let solver = StepSolver::new(
+        let mut solver = StepSolver::new(
             &hand,
             &plan.points,
             &plan.terms,
             (plan.delta, plan.inertia),
             options.collision.as_ref(),
         );
+        solver.set_brief(true);
         let feasible = Feasible::new(&hand, options.limits, options.acceleration);
         let start: Vec<f64> = match options.preset {
             Preset::Dexumi { .. } => hand.rest(),
@@ -298,6 +299,11 @@ impl Retargeter {
             value
         };
         self.finish(dt_s, flags)
+    }
+
+    /// Takes the time that each step needs, as where nobody waits for it.
+    pub(crate) fn take_time(&mut self) {
+        self.solver.set_brief(false);
     }
 
     /// Whether any input has been followed yet.

@@ -67,7 +67,8 @@ impl Smoother {
         options: &RetargetOptions,
         smooth: SmoothOptions,
     ) -> Result<Self, PresetError> {
-        let live = Retargeter::new(hand, options)?;
+        let mut live = Retargeter::new(hand, options)?;
+        live.take_time();
         Ok(Self {
             settled: live.clone(),
             live,

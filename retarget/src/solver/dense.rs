@@ -88,8 +88,10 @@ impl<const N: usize> Rows<N> {
                 }
                 let factor = entry * inverse;
                 right[i] -= factor * known;
-                // What lies left of the diagonal is of no use, but costs less than a check.
-                for (to, from) in below[i - j - 1].iter_mut().zip(row) {
+                // What lies left of the diagonal is of no use, but costs less than a check; many
+                // fours of it do not.
+                let used = if N > 8 { i & !3..(m + 3) & !3 } else { 0..N };
+                for (to, from) in below[i - j - 1][used.clone()].iter_mut().zip(&row[used]) {
                     *to -= factor * from;
                 }
             }

@@ -4,6 +4,7 @@
 //! one by one.
 
 mod band;
+mod barrier;
 mod dense;
 mod linkage;
 mod newton;
@@ -45,6 +46,7 @@ pub struct StepSolver {
     posture: Vec<Pull>,
     last: Vec<f64>,
     inertia: f64,
+    is_brief: bool,
 }
 
 impl StepSolver {
@@ -102,6 +104,7 @@ impl StepSolver {
             posture: vec![Pull::default(); hand.dof()],
             last: vec![0.0; hand.dof()],
             inertia,
+            is_brief: false,
         }
     }
 
@@ -123,6 +126,11 @@ impl StepSolver {
                 block.objective.posture[local] = posture[variable];
             }
         }
+    }
+
+    /// Solves without seeds stop early where links push: what is left is done in the next step.
+    pub(crate) fn set_brief(&mut self, is_brief: bool) {
+        self.is_brief = is_brief;
     }
 
     /// Makes links push each other so many times as hard as at the beginning.
@@ -162,7 +170,7 @@ impl StepSolver {
             iterations: 0,
         };
         for block in &mut self.blocks {
-            let outcome = block.minimise(q, bounds, last, seeds);
+            let outcome = block.minimise(q, bounds, last, seeds, self.is_brief && seeds.is_empty());
             sum.value += outcome.value;
             sum.iterations += outcome.iterations;
         }
@@ -263,22 +271,26 @@ impl Block {
         bounds: &[(f64, f64)],
         last: &[f64],
         seeds: &[f64],
+        is_brief: bool,
     ) -> Outcome {
         for (local, &variable) in self.objective.linkage.variables.iter().enumerate() {
             self.q[local] = q[variable];
             self.bounds[local] = bounds[variable];
             self.objective.last[local] = last[variable];
         }
-        let mut best = self
-            .newton
-            .minimise(&mut self.objective, &mut self.q, &self.bounds);
+        let mut best =
+            self.newton
+                .minimise(&mut self.objective, &mut self.q, &self.bounds, is_brief);
         for part in seeds {
             for (start, &(lower, upper)) in self.candidate.iter_mut().zip(&self.bounds) {
                 *start = lower + part * (upper - lower);
             }
-            let outcome =
-                self.newton
-                    .minimise(&mut self.objective, &mut self.candidate, &self.bounds);
+            let outcome = self.newton.minimise(
+                &mut self.objective,
+                &mut self.candidate,
+                &self.bounds,
+                false,
+            );
             best.iterations += outcome.iterations;
             if outcome.value < best.value {
                 best.value = outcome.value;

@@ -5,6 +5,7 @@
 //! the damping, so that every iterate is feasible and none is worse than the start
 //! (Bertsekas, SIAM J. Control Optim. 20(2), 1982; Nocedal & Wright, chapters 10 and 16).
 
+use super::barrier::{Contacts, add_square};
 use super::dense::Dense;
 use super::objective::{Derivatives, Objective};
 
@@ -14,6 +15,11 @@ const MOST_ITERATIONS: u32 = 40;
 const GRADIENT_TOLERANCE: f64 = 1e-8;
 /// A step that promises less than this is the last.
 const GAIN_TOLERANCE: f64 = 1e-10;
+/// So is one that promises less than this part of F where capsules push: what is left moves no
+/// joint by as much as a step of an encoder.
+const SHARE_TOLERANCE: f64 = 1e-5;
+/// Linear systems of a brief solve where capsules push, and not many more.
+const MOST_SYSTEMS: u32 = 60;
 /// First damping after a step that does not help, and the factors from there on.
 const FIRST_DAMPING: f64 = 1e-4;
 const DAMPING_UP: f64 = 6.0;
@@ -24,6 +30,11 @@ const MOST_DAMPING: f64 = 1e6;
 /// Farthest that a variable goes in one iteration (rad, m), so that the basin of the start is not left
 /// by a leap.
 const TRUST: f64 = 0.3;
+/// Rounds in which the contacts within the margin after a step are found.
+const MOST_ROUNDS: usize = 4;
+/// A step into links that gains less than this part of what the model promises is found again
+/// with a model that knows them.
+const LEAST_SHARE: f64 = 0.5;
 /// A pivot below this makes the matrix not positive definite.
 const LEAST_PIVOT: f64 = 1e-12;
 
@@ -40,6 +51,11 @@ pub struct Outcome {
 #[derive(Debug, Clone)]
 pub(super) struct Newton {
     derivatives: Derivatives,
+    contacts: Contacts,
+    /// Which contacts the model of the step has within the margin.
+    is_on: Vec<bool>,
+    /// Gradient and Hessian with those.
+    model: Derivatives,
     dense: Dense,
     /// The free variables, ascending, and what the system's right side and then its solution is.
     free: Vec<usize>,
@@ -47,52 +63,93 @@ pub(super) struct Newton {
     step: Vec<f64>,
     trial: Vec<f64>,
     is_free: Vec<bool>,
+    /// Linear systems solved since the beginning of this solve.
+    systems: u32,
+    /// Damping of the first step of the solve before.
+    first_damping: f64,
 }
 
 impl Newton {
     pub(super) fn new(objective: &Objective) -> Self {
         let n = objective.dof();
+        let derivatives = Derivatives {
+            gradient: vec![0.0; n],
+            hessian: vec![0.0; n * n],
+        };
         Self {
-            derivatives: Derivatives {
-                gradient: vec![0.0; n],
-                hessian: vec![0.0; n * n],
-            },
+            model: derivatives.clone(),
+            derivatives,
+            contacts: Contacts::default(),
+            is_on: Vec::new(),
             dense: Dense::new(n),
             free: Vec::with_capacity(n),
             right: vec![0.0; n],
             step: vec![0.0; n],
             trial: vec![0.0; n],
             is_free: vec![false; n],
+            systems: 0,
+            first_damping: 0.0,
         }
     }
 
     /// Minimises from `q`, which must lie within `bounds` and stays there (local variables).
+    /// `is_brief`: the next step comes soon, and may go on with what is left.
     pub(super) fn minimise(
         &mut self,
         objective: &mut Objective,
         q: &mut [f64],
         bounds: &[(f64, f64)],
+        is_brief: bool,
     ) -> Outcome {
         let mut value = objective.value(q);
-        let mut damping = 0.0;
+        objective.forget();
+        let is_apart = objective.is_apart();
+        let is_short = is_apart && is_brief;
+        // What made the model convex a moment ago is likely to do so again.
+        let mut damping = if is_apart {
+            self.first_damping / DAMPING_UP
+        } else {
+            0.0
+        };
         let mut iterations = 0;
+        self.systems = 0;
         'steps: while iterations < MOST_ITERATIONS {
-            objective.derivatives(q, &mut self.derivatives);
+            objective.model(q, &mut self.derivatives, &mut self.contacts);
             if self.find_free(q, bounds) < GRADIENT_TOLERANCE {
                 break;
             }
             iterations += 1;
             loop {
-                let promise = self.find_step(q, bounds, damping);
-                if let Some(promise) = promise {
+                let found = self.find_step(q, bounds, damping);
+                if let Ok(promise) = found {
                     for (i, trial) in self.trial.iter_mut().enumerate() {
                         *trial = (q[i] + self.step[i]).clamp(bounds[i].0, bounds[i].1);
                     }
                     let trial_value = objective.value(&self.trial);
-                    if trial_value < value {
+                    let gain = value - trial_value;
+                    if gain < LEAST_SHARE * promise && objective.watch() {
+                        // Into links that the model did not know of: now it does.
+                        objective.value(q);
+                        objective.model(q, &mut self.derivatives, &mut self.contacts);
+                        self.find_free(q, bounds);
+                        continue;
+                    }
+                    if gain > 0.0 {
                         q.copy_from_slice(&self.trial);
                         value = trial_value;
-                        if promise.abs() < GAIN_TOLERANCE {
+                        if iterations == 1 {
+                            self.first_damping = if damping > LEAST_DAMPING {
+                                damping
+                            } else {
+                                0.0
+                            };
+                        }
+                        let tolerance = if is_short {
+                            GAIN_TOLERANCE.max(SHARE_TOLERANCE * value)
+                        } else {
+                            GAIN_TOLERANCE
+                        };
+                        if promise.abs() < tolerance || is_short && self.systems >= MOST_SYSTEMS {
                             break 'steps;
                         }
                         damping /= DAMPING_DOWN;
@@ -106,6 +163,12 @@ impl Newton {
                     }
                 }
                 damping = (damping * DAMPING_UP).max(FIRST_DAMPING);
+                if let Err(short) = found
+                    && is_apart
+                {
+                    // Less than this is not enough.
+                    damping = damping.max(short);
+                }
                 if damping > MOST_DAMPING {
                     break 'steps;
                 }
@@ -131,11 +194,88 @@ impl Newton {
     }
 
     /// The step that minimises the damped model over the box, as far as the active set finds it,
-    /// and what the model promises of it; `None` when the model is not convex.
-    fn find_step(&mut self, q: &[f64], bounds: &[(f64, f64)], damping: f64) -> Option<f64> {
+    /// and what the model promises of it; when the model is not convex, by how much it is short of it.
+    ///
+    /// Contacts are in the model where the step leaves them within the margin.
+    fn find_step(&mut self, q: &[f64], bounds: &[(f64, f64)], damping: f64) -> Result<f64, f64> {
         let n = q.len();
+        let stiffness = self.contacts.stiffness;
+        self.is_on.clear();
+        self.is_on
+            .extend(self.contacts.depths.iter().map(|&depth| depth > 0.0));
         self.step.fill(0.0);
+        let rounds = if self.is_on.is_empty() {
+            // Nothing to add: the model is what there is.
+            std::mem::swap(&mut self.model, &mut self.derivatives);
+            let found = self.find_model_step(q, bounds, damping);
+            std::mem::swap(&mut self.model, &mut self.derivatives);
+            found?;
+            0
+        } else {
+            MOST_ROUNDS
+        };
+        for _ in 0..rounds {
+            self.model
+                .gradient
+                .copy_from_slice(&self.derivatives.gradient);
+            self.model
+                .hessian
+                .copy_from_slice(&self.derivatives.hessian);
+            for ((depth, slope), &is_on) in self.contacts.iter(n).zip(&self.is_on) {
+                let was_on = depth > 0.0;
+                if is_on {
+                    add_square(slope, stiffness, &mut self.model.hessian);
+                }
+                if is_on != was_on {
+                    let factor = stiffness * if is_on { -depth } else { depth };
+                    for (to, slope) in self.model.gradient.iter_mut().zip(slope) {
+                        *to += factor * slope;
+                    }
+                }
+            }
+            self.find_model_step(q, bounds, damping)?;
+            let mut is_settled = true;
+            for ((depth, slope), is_on) in self.contacts.iter(n).zip(&mut self.is_on) {
+                let is = depth > dot(slope, &self.step);
+                is_settled &= is == *is_on;
+                *is_on = is;
+            }
+            if is_settled {
+                break;
+            }
+            // What went to a side of the box stays there.
+        }
         let Derivatives { gradient, hessian } = &self.derivatives;
+        let mut promise = 0.0;
+        for i in 0..n {
+            let bent = dot(&hessian[i * n..i * n + i], &self.step);
+            let own = 0.5 * hessian[i * n + i] * self.step[i];
+            promise -= self.step[i] * (gradient[i] + bent + own);
+        }
+        for (depth, slope) in self.contacts.iter(n) {
+            // The gradient has −k·depth of those within the margin already.
+            let along = dot(slope, &self.step);
+            let (now, then) = (depth.max(0.0), (depth - along).max(0.0));
+            promise -= stiffness * (0.5 * (then * then - now * now) + now * along);
+        }
+        Ok(promise)
+    }
+
+    /// The step that minimises the damped `model` over the box; when that is not convex, by how much
+    /// a pivot fell below zero.
+    fn find_model_step(
+        &mut self,
+        q: &[f64],
+        bounds: &[(f64, f64)],
+        damping: f64,
+    ) -> Result<(), f64> {
+        let n = q.len();
+        for (step, is_free) in self.step.iter_mut().zip(&self.is_free) {
+            if *is_free {
+                *step = 0.0;
+            }
+        }
+        let Derivatives { gradient, hessian } = &self.model;
         loop {
             self.free.clear();
             for (i, slope) in gradient.iter().enumerate() {
@@ -154,12 +294,12 @@ impl Newton {
                 }
             }
             let system = (&hessian[..], n);
-            if self
-                .dense
-                .solve(system, &self.free, damping, &mut self.right, LEAST_PIVOT)
-                .is_some()
+            self.systems += 1;
+            if let Some(pivot) =
+                self.dense
+                    .solve(system, &self.free, damping, &mut self.right, LEAST_PIVOT)
             {
-                return None;
+                return Err(-pivot);
             }
             let mut is_inside = true;
             for (at, &i) in self.free.iter().enumerate() {
@@ -174,7 +314,7 @@ impl Newton {
                 }
             }
             if is_inside {
-                break;
+                return Ok(());
             }
             for &i in &self.free {
                 if self.is_free[i] {
@@ -182,17 +322,9 @@ impl Newton {
                 }
             }
         }
-        let mut promise = 0.0;
-        for i in 0..n {
-            let row = &hessian[i * n..i * n + i];
-            let bent: f64 = row
-                .iter()
-                .zip(&self.step)
-                .map(|(entry, step)| entry * step)
-                .sum();
-            let own = 0.5 * hessian[i * n + i] * self.step[i];
-            promise -= self.step[i] * (gradient[i] + bent + own);
-        }
-        Some(promise)
     }
+}
+
+fn dot(one: &[f64], other: &[f64]) -> f64 {
+    one.iter().zip(other).map(|(a, b)| a * b).sum()
 }

@@ -10,13 +10,13 @@
 //! g = Σ_p J_pᵀ γ_p,  H = Σ_{p,s} J_pᵀ B_ps J_s + Σ_p Σ_{i ≤ j} (γ_p × aᵢ) · Jⱼ + 2 (c + λ),
 //!
 //! where B_ps = ∂γ_p/∂p_s and i ≤ j runs from the root outwards: ∂²p/∂qᵢ∂qⱼ = aᵢ × Jⱼ (zero for a
-//! prismatic i). Coupled joints write to their source's variable with their factor. Of the last sum,
-//! over pairs of capsules at distance d, the Hessian has k nnᵀ alone, n being the gradient of d.
+//! prismatic i). Coupled joints write to their source's variable with their factor. The last sum runs
+//! over pairs of capsules at distance d.
 
 use nalgebra::Vector3;
 
+use super::barrier::{Barrier, Contacts};
 use super::linkage::{LinkPoint, Linkage};
-use crate::capsule::{Closest, PlacedCapsule};
 use crate::collision::{CollisionOptions, Pairs};
 use crate::hand::Hand;
 
@@ -75,22 +75,6 @@ struct Column {
 struct Coupling {
     one: usize,
     other: usize,
-}
-
-/// Pairs of capsules that push each other away.
-#[derive(Debug, Clone)]
-pub(super) struct Barrier {
-    pairs: Pairs,
-    options: CollisionOptions,
-    /// Factor of the stiffness.
-    stiffer: f64,
-    /// The first capsule's first end among the points.
-    first: usize,
-    placed: Vec<PlacedCapsule>,
-    /// Pairs within the margin at the last value.
-    active: Vec<(usize, usize, Closest)>,
-    /// Gradient of a distance, shape (n,).
-    slope: Vec<f64>,
 }
 
 /// Gradient, shape (n,), and lower triangle of the Hessian, row-major, shape (n, n).
@@ -173,15 +157,7 @@ impl Objective {
             .map(|chain| chain.carriers.len())
             .max();
         let points = points.len();
-        let barrier = pairs.map(|(pairs, options)| Barrier {
-            placed: pairs.placed(),
-            active: Vec::with_capacity(pairs.count()),
-            pairs,
-            options: *options,
-            stiffer: 1.0,
-            first: points,
-            slope: vec![0.0; dof],
-        });
+        let barrier = pairs.map(|(pairs, options)| Barrier::new(pairs, *options, points, &linkage));
         Self {
             barrier,
             linkage,
@@ -204,7 +180,7 @@ impl Objective {
 
     pub(super) fn stiffen(&mut self, stiffer: f64) {
         if let Some(barrier) = &mut self.barrier {
-            barrier.stiffer = stiffer;
+            barrier.stiffen(stiffer);
         }
     }
 
@@ -257,8 +233,44 @@ impl Objective {
         self.span(term) - term.target
     }
 
-    /// Gradient and Hessian at `q`, the point of the last [`Objective::value`].
+    /// Gradient and Hessian at `q`, the point of the last [`Objective::value`], without the
+    /// curvature of distances between capsules.
     pub(super) fn derivatives(&mut self, q: &[f64], out: &mut Derivatives) {
+        self.add_terms(q, out);
+        if let Some(barrier) = &mut self.barrier {
+            barrier.add(&self.linkage, out);
+        }
+    }
+
+    /// Gradient and Hessian at `q`, the point of the last [`Objective::value`]; what pairs of capsules
+    /// near each other add to the Hessian by their slopes is left to `contacts`.
+    pub(super) fn model(&mut self, q: &[f64], out: &mut Derivatives, contacts: &mut Contacts) {
+        self.add_terms(q, out);
+        contacts.clear();
+        if let Some(barrier) = &mut self.barrier {
+            barrier.list(&self.linkage, out, contacts);
+        }
+    }
+
+    /// Whether links push each other away.
+    pub(super) fn is_apart(&self) -> bool {
+        self.barrier.is_some()
+    }
+
+    /// Forgets the pairs that [`Objective::watch`] found.
+    pub(super) fn forget(&mut self) {
+        if let Some(barrier) = &mut self.barrier {
+            barrier.forget();
+        }
+    }
+
+    /// From now on pairs that push each other at the point of the last [`Objective::value`] are
+    /// among the contacts even where they do not; false: all were already.
+    pub(super) fn watch(&mut self) -> bool {
+        self.barrier.as_mut().is_some_and(Barrier::watch)
+    }
+
+    fn add_terms(&mut self, q: &[f64], out: &mut Derivatives) {
         let n = self.dof();
         self.find_forces();
         out.gradient.fill(0.0);
@@ -290,9 +302,6 @@ impl Objective {
                     }
                 }
             }
-        }
-        if let Some(barrier) = &mut self.barrier {
-            barrier.add(&self.linkage, out);
         }
     }
 
@@ -394,58 +403,6 @@ impl Objective {
     }
 }
 
-impl Barrier {
-    fn value(&mut self, linkage: &Linkage) -> f64 {
-        linkage.place(self.first, &mut self.placed);
-        let margin_m = self.options.margin_m;
-        let stiffness = self.stiffer * self.options.stiffness;
-        self.active.clear();
-        let mut value = 0.0;
-        self.pairs
-            .near(&self.placed, margin_m, |one, other, closest| {
-                let depth = margin_m - closest.distance;
-                value += 0.5 * stiffness * depth * depth;
-                self.active.push((one, other, closest));
-            });
-        value
-    }
-
-    fn add(&mut self, linkage: &Linkage, out: &mut Derivatives) {
-        let n = self.slope.len();
-        for (one, other, closest) in &self.active {
-            self.slope.fill(0.0);
-            let sides = [
-                (one, closest.on_first, 1.0),
-                (other, closest.on_second, -1.0),
-            ];
-            for (capsule, point, sign) in sides {
-                let chain = &linkage.chains[self.first + 2 * capsule];
-                for carrier in &chain.carriers {
-                    let placed = linkage.placed(carrier);
-                    let axis = Vector3::from(placed.axis) * (sign * carrier.factor);
-                    let velocity = if carrier.is_prismatic {
-                        axis
-                    } else {
-                        axis.cross(&(point.coords - Vector3::from(placed.origin)))
-                    };
-                    self.slope[chain.variables[carrier.column]] += velocity.dot(&closest.direction);
-                }
-            }
-            let depth = self.options.margin_m - closest.distance;
-            for row in 0..n {
-                let slope = self.stiffer * self.options.stiffness * self.slope[row];
-                if slope == 0.0 {
-                    continue;
-                }
-                out.gradient[row] -= slope * depth;
-                for column in 0..=row {
-                    out.hessian[row * n + column] += slope * self.slope[column];
-                }
-            }
-        }
-    }
-}
-
 /// Huber's loss of a length.
 pub(super) fn huber(length: f64, delta: f64) -> f64 {
     if length < delta {
@@ -468,5 +425,112 @@ fn times(m: &Symmetric, v: &Vector3<f64>) -> Vector3<f64> {
 fn add(to: &mut Symmetric, what: &Symmetric, sign: f64) {
     for (to, what) in to.iter_mut().zip(what) {
         *to += sign * what;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use nalgebra::Point3;
+    use proptest::prelude::*;
+
+    use super::super::barrier::add_square;
+    use super::*;
+    use crate::HANDS;
+
+    /// All hands' tips drawn somewhere, wide margins, so that many links push.
+    fn objective(hand: &Hand, targets: &[[f64; 3]; 5]) -> Objective {
+        let points: Vec<LinkPoint> = hand
+            .tips()
+            .iter()
+            .map(|tip| LinkPoint {
+                joint: Some(tip.joint),
+                point_in_joint: tip.point_in_joint,
+            })
+            .chain([LinkPoint {
+                joint: None,
+                point_in_joint: Point3::origin(),
+            }])
+            .collect();
+        let root = points.len() - 1;
+        let term = |origin, task, loss, target: &[f64; 3]| Term {
+            origin: Some(origin),
+            task,
+            loss,
+            target: Vector3::from(*target),
+            weight: 1.3,
+        };
+        let mut terms: Vec<Term> = (0..root)
+            .map(|tip| term(root, tip, Loss::Norm, &targets[tip]))
+            .collect();
+        terms.push(term(0, 1, Loss::Axes, &targets[0]));
+        let apart = CollisionOptions {
+            margin_m: 12e-3,
+            ..CollisionOptions::default()
+        };
+        let mut objective = Objective::new(hand, &points, terms, 0.02, Some(&apart));
+        objective.inertia = 0.01;
+        objective
+    }
+
+    proptest! {
+        #[test]
+        fn gradient_and_hessian_are_those_of_the_value(
+            parts in proptest::collection::vec(0.05..0.95, 24),
+            way in proptest::collection::vec(-1.0..1.0, 24),
+            targets in proptest::array::uniform5(proptest::array::uniform3(-0.1..0.1)),
+        ) {
+            for (name, _) in HANDS {
+                let hand = Hand::by_name(name).unwrap();
+                let mut objective = objective(&hand, &targets);
+                let n = objective.dof();
+                let limits = hand.limits();
+                let q: Vec<f64> = objective
+                    .linkage
+                    .variables
+                    .iter()
+                    .zip(&parts)
+                    .map(|(&variable, part)| {
+                        let (lower, upper) = limits[variable];
+                        lower + part * (upper - lower)
+                    })
+                    .collect();
+                let mut at = |step: f64| {
+                    let q: Vec<f64> = q.iter().zip(&way).map(|(q, way)| q + step * way).collect();
+                    let mut out = Derivatives {
+                        gradient: vec![0.0; n],
+                        hessian: vec![0.0; n * n],
+                    };
+                    let value = objective.value(&q);
+                    let mut contacts = Contacts::default();
+                    objective.model(&q, &mut out, &mut contacts);
+                    for (_, slope) in contacts.iter(n) {
+                        add_square(slope, contacts.stiffness, &mut out.hessian);
+                    }
+                    (value, out)
+                };
+                const STEP: f64 = 1e-6;
+                let (before, here, after) = (at(-STEP), at(0.0), at(STEP));
+                let slope: f64 = here.1.gradient.iter().zip(&way).map(|(g, w)| g * w).sum();
+                let found = (after.0 - before.0) / (2.0 * STEP);
+                prop_assert!((slope - found).abs() < 1e-5 * (1.0 + found.abs()), "{name}: {slope} {found}");
+                for row in 0..n {
+                    let entry = |column: usize| {
+                        here.1.hessian[row.max(column) * n + row.min(column)]
+                    };
+                    let bent: f64 = (0..n).map(|column| entry(column) * way[column]).sum();
+                    let [back, ahead] = [
+                        (here.1.gradient[row] - before.1.gradient[row]) / STEP,
+                        (after.1.gradient[row] - here.1.gradient[row]) / STEP,
+                    ];
+                    let scale = 1.0 + back.abs() + ahead.abs();
+                    // Where a pair comes within the margin, or a loss turns linear, there is no one
+                    // second derivative.
+                    if (ahead - back).abs() < 1e-3 * scale {
+                        let found = 0.5 * (back + ahead);
+                        prop_assert!((bent - found).abs() < 1e-3 * scale, "{name} {row}: {bent} {found}");
+                    }
+                }
+            }
+        }
     }
 }
