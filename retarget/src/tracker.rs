@@ -49,12 +49,14 @@ impl Tracker {
         options: &RetargetOptions,
         tracker: TrackerOptions,
     ) -> Result<Self, PresetError> {
-        let solved = Retargeter::new(hand, options)?;
+        let hand = hand.into();
+        let solved = Retargeter::new(hand.clone(), options)?;
         Ok(Self {
             options: tracker,
             position: solved.last().position.clone(),
             speed: vec![0.0; solved.hand().dof()],
-            settled: solved.clone(),
+            // No clone, whose buffers would have to grow again.
+            settled: Retargeter::new(hand, options)?,
             solved,
         })
     }

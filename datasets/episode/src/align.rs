@@ -35,6 +35,8 @@ pub struct JointTracks {
     pub rows: Vec<SessionTime>,
     /// Whether a calibration was applied; else these are sensor angles.
     pub calibrated: bool,
+    /// Half the width of each joint's play, as the calibration measured it [rad]; 0 where it did not.
+    pub play_rad: Vec<f64>,
 }
 
 /// An episode's samples at their capture times.
@@ -147,6 +149,14 @@ impl Timeline {
             tracks: vec![Track::default(); count],
             rows: Vec::new(),
             calibrated: maps.is_some(),
+            play_rad: match maps {
+                Some(maps) => maps
+                    .joint
+                    .iter()
+                    .map(|joint| joint.hysteresis_rad.unwrap_or(0.0).max(0.0))
+                    .collect(),
+                None => vec![0.0; count],
+            },
         };
         let middle = Delta::from_secs_f64(
             offsets

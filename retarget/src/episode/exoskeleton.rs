@@ -31,7 +31,10 @@ pub(super) fn write(
     let hand = job.hand;
     let mut steps = StepWriter::new(job, writer, hand, "exoskeleton")?;
     let mut tally = FigureTally::new(hand);
-    let mut map = JointMap::new(hand.clone());
+    // What the exoskeleton's joints give before the encoder notices is no motion of the hand.
+    let play_rad: Vec<f64> = order.iter().map(|&joint| joints.play_rad[joint]).collect();
+    report.play_max_rad = Some(play_rad.iter().copied().fold(0.0, f64::max));
+    let mut map = JointMap::new(hand.clone()).with_play(&play_rad);
     let mut last: Option<SessionTime> = None;
     let (mut square_sum, mut largest, mut values) = (0.0, 0.0_f64, 0_u64);
     for &time in &rows {

@@ -125,6 +125,8 @@ pub struct RetargetReport {
     pub residual_rms_rad: Option<f64>,
     /// The largest [rad].
     pub residual_max_rad: Option<f64>,
+    /// Half the width of the widest play that was taken out of a joint of the exoskeleton [rad].
+    pub play_max_rad: Option<f64>,
     /// How well.
     pub figures: StepFigures,
     /// Poses of the end effector.
@@ -246,6 +248,7 @@ pub fn retarget_episode(
         left_out: 0,
         residual_rms_rad: None,
         residual_max_rad: None,
+        play_max_rad: None,
         figures: StepFigures::default(),
         poses: 0,
         poses_rejected: 0,

@@ -54,6 +54,15 @@ pub(super) struct Contacts {
 }
 
 impl Contacts {
+    /// With room for so many contacts of n variables.
+    pub(super) fn with_room(contacts: usize, n: usize) -> Self {
+        Self {
+            stiffness: 0.0,
+            depths: Vec::with_capacity(contacts),
+            slopes: Vec::with_capacity(contacts * n),
+        }
+    }
+
     pub(super) fn clear(&mut self) {
         self.depths.clear();
         self.slopes.clear();
@@ -100,8 +109,13 @@ impl Barrier {
             variables,
             columns: Vec::with_capacity(variables),
             carried: Vec::with_capacity(longest.max().unwrap_or(0)),
-            own: Contacts::default(),
+            own: Contacts::with_room(count, variables),
         }
+    }
+
+    /// Number of pairs.
+    pub(super) fn pairs(&self) -> usize {
+        self.pairs.count()
     }
 
     pub(super) fn stiffen(&mut self, stiffer: f64) {

@@ -79,8 +79,8 @@ impl Newton {
         Self {
             model: derivatives.clone(),
             derivatives,
-            contacts: Contacts::default(),
-            is_on: Vec::new(),
+            contacts: Contacts::with_room(objective.most_contacts(), n),
+            is_on: Vec::with_capacity(objective.most_contacts()),
             dense: Dense::new(n),
             free: Vec::with_capacity(n),
             right: vec![0.0; n],

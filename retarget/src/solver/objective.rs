@@ -257,6 +257,11 @@ impl Objective {
         self.barrier.is_some()
     }
 
+    /// Most contacts that [`Objective::model`] lists.
+    pub(super) fn most_contacts(&self) -> usize {
+        self.barrier.as_ref().map_or(0, Barrier::pairs)
+    }
+
     /// Forgets the pairs that [`Objective::watch`] found.
     pub(super) fn forget(&mut self) {
         if let Some(barrier) = &mut self.barrier {
@@ -501,7 +506,7 @@ mod tests {
                         hessian: vec![0.0; n * n],
                     };
                     let value = objective.value(&q);
-                    let mut contacts = Contacts::default();
+                    let mut contacts = Contacts::with_room(0, n);
                     objective.model(&q, &mut out, &mut contacts);
                     for (_, slope) in contacts.iter(n) {
                         add_square(slope, contacts.stiffness, &mut out.hessian);

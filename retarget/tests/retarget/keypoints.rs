@@ -1,7 +1,8 @@
 use dexumi_retarget::{
-    AT_SPEED, DEGENERATE, FingerScale, Fusion, HELD, Hand, JointMap, Keypoints, LONGEST_STEP_S,
-    NON_FINITE, NpyArray, Preset, RetargetOptions, Retargeter, SmoothOptions, Tracker,
-    TrackerOptions, WRONG_AXES, finger_scales, keypoints_from_array, retarget_clip,
+    AT_SPEED, DEGENERATE, DexumiWeights, FingerScale, Fusion, HELD, Hand, JointMap, Keypoints,
+    LONGEST_STEP_S, Limits, NON_FINITE, NpyArray, Preset, RetargetOptions, Retargeter,
+    SmoothOptions, Tracker, TrackerOptions, WRONG_AXES, finger_scales, keypoints_from_array,
+    retarget_clip,
 };
 use nalgebra::Point3;
 use proptest::prelude::*;
@@ -72,6 +73,42 @@ proptest! {
             prop_assert!(!last.is_held(), "{}: {:#x}", hand.name(), last.flags);
             let (mean, worst) = mean_and_p99(last.tip_error_m.clone());
             prop_assert!(mean < 0.015 && worst < 0.05, "{}: {mean} {worst}", hand.name());
+        }
+    }
+
+    /// Where nothing but the points counts, they are found to a millimetre.
+    #[test]
+    fn the_hand_s_own_points_alone_are_found_exactly(
+        parts in proptest::collection::vec(0.1..0.9, 24), scale in 0.6..1.2,
+    ) {
+        for hand in hands() {
+            let q = within_limits(&hand, &parts);
+            let weights = DexumiWeights {
+                direction: 0.0,
+                pair: 0.0,
+                pinch: 0.0,
+                posture: 0.0,
+                inertia: 1e-6,
+                reach: 2.0,
+                ..DexumiWeights::default()
+            };
+            let options = RetargetOptions {
+                limits: Limits::Position,
+                collision: None,
+                ..RetargetOptions::new(Preset::Dexumi { scales: same_size(&hand, scale), weights })
+            };
+            let mut solver = Retargeter::new(hand.clone(), &options).unwrap();
+            // On the way from where it stands, and then there.
+            let rest = hand.rest();
+            for step in 1..=120 {
+                let part = f64::from(step.min(60)) / 60.0;
+                let on_the_way: Vec<f64> =
+                    rest.iter().zip(&q).map(|(from, to)| from + part * (to - from)).collect();
+                solver.step(&keypoints_of(&hand, &on_the_way, scale), Some(0.1));
+            }
+            for (tip, error) in hand.tips().iter().zip(&solver.last().tip_error_m) {
+                prop_assert!(*error < 1e-3, "{} {:?}: {error} m", hand.name(), tip.finger);
+            }
         }
     }
 }

@@ -181,6 +181,7 @@ fn report_of(
         left_out: 0,
         residual_rms_rad: None,
         residual_max_rad: None,
+        play_max_rad: None,
         figures,
         poses: 0,
         poses_rejected: 0,
