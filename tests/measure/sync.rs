@@ -20,8 +20,9 @@ use dexumi::{
     emulate::{EmulatedScene, SceneOptions},
     sync::{Matched, matched},
 };
-use dexumi_capture::emulate::{EmulatedRig, Faults, PRESETS, Part, RigOptions, truth};
+use dexumi_capture::emulate::{EmulatedRig, Faults, Mark, PRESETS, Part, RigOptions, Scene, truth};
 use dexumi_episode::{SessionTime, StreamKind, episodes_in};
+use nalgebra::Isometry3;
 
 /// Measures synchronisation.
 #[derive(Parser)]
@@ -84,10 +85,32 @@ struct Row {
     samples: usize,
 }
 
+/// The scene, for cameras of any name: those that it does not know see what the wrist's sees.
+struct AnyCamera(EmulatedScene);
+
+impl Scene for AnyCamera {
+    fn joint_angles_rad(&self, t_s: f64) -> Vec<f64> {
+        self.0.joint_angles_rad(t_s)
+    }
+
+    fn force_counts(&self, finger: usize, t_s: f64) -> [f64; 3] {
+        self.0.force_counts(finger, t_s)
+    }
+
+    fn world_from_wrist(&self, t_s: f64) -> Isometry3<f64> {
+        self.0.world_from_wrist(t_s)
+    }
+
+    fn image(&self, camera: &str, t_s: f64, mark: Option<Mark>) -> Result<Vec<u8>, String> {
+        let known = if camera == "head" { camera } else { "wrist" };
+        self.0.image(known, t_s, mark)
+    }
+}
+
 fn main() -> Result<()> {
     let options = Options::parse();
     // Small images: only their marks count.
-    let scene = Arc::new(EmulatedScene::new(&SceneOptions {
+    let scene: Arc<dyn Scene> = Arc::new(AnyCamera(EmulatedScene::new(&SceneOptions {
         motion: None,
         fps: 30.0,
         setpoints: None,
@@ -95,8 +118,11 @@ fn main() -> Result<()> {
         video: Vec::new(),
         width: 320,
         height: 240,
-    })?);
-    let mut table: BTreeMap<(String, String), Vec<(&str, Row)>> = BTreeMap::new();
+    })?));
+    println!(
+        "| driver | stream | condition | samples | ours | our own bound | arrival | least squares | DexUMI's constant |"
+    );
+    println!("|---|---|---|---|---|---|---|---|---|");
     let presets = PRESETS
         .iter()
         .map(|preset| (preset.name, preset.parts, preset.hand));
@@ -105,6 +131,7 @@ fn main() -> Result<()> {
         if options.preset.as_ref().is_some_and(|name| name != rig_name) {
             continue;
         }
+        let mut table: BTreeMap<(String, String), Vec<(&str, Row)>> = BTreeMap::new();
         for (name, drift_ppm, faults) in CONDITIONS {
             if !name.contains(&options.condition) {
                 continue;
@@ -124,24 +151,20 @@ fn main() -> Result<()> {
                 table.entry((driver, stream)).or_default().push((name, row));
             }
         }
-    }
-    println!(
-        "| driver | stream | condition | samples | ours | our own bound | arrival | least squares | DexUMI's constant |"
-    );
-    println!("|---|---|---|---|---|---|---|---|---|");
-    for ((driver, stream), rows) in table {
-        for (condition, row) in rows {
-            println!(
-                "| {driver} | {stream} | {condition} | {} | **{:.2}** | {:.2} | {:.2} | {:.2} | {:.0} |",
-                row.samples, row.ours, row.bound, row.arrival, row.least_squares, row.constant
-            );
+        for ((driver, stream), rows) in table {
+            for (condition, row) in rows {
+                println!(
+                    "| {driver} | {stream} | {condition} | {} | **{:.2}** | {:.2} | {:.2} | {:.2} | {:.0} |",
+                    row.samples, row.ours, row.bound, row.arrival, row.least_squares, row.constant
+                );
+            }
         }
     }
     Ok(())
 }
 
 fn measure(
-    scene: Arc<EmulatedScene>,
+    scene: Arc<dyn Scene>,
     options: RigOptions,
     seconds: f64,
 ) -> Result<Vec<(String, String, Row)>> {
