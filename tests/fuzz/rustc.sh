@@ -10,7 +10,7 @@ for argument in "$@"; do
 	previous=$argument
 done
 case $name in
-dexumi_* | mcap | toml* | serde_json | lz4_flex | lzfse_rust)
+dexumi_* | mcap | roxmltree | toml* | serde_json | lz4_flex | lzfse_rust)
 	exec "$rustc" "$@" --cfg fuzzing -Cpasses=sancov-module \
 		-Cllvm-args=-sanitizer-coverage-level=4 \
 		-Cllvm-args=-sanitizer-coverage-inline-8bit-counters \

@@ -10,6 +10,7 @@ mod bounded;
 mod bridge;
 mod camera;
 mod files;
+mod hands;
 mod natnet;
 mod phone;
 mod polhemus;
@@ -43,6 +44,9 @@ pub const TARGETS: &[(&str, Target)] = &[
     ("calibration", files::calibration),
     ("recover", files::recover),
     ("episode", files::episode),
+    ("hand", hands::hand),
+    ("urdf", hands::urdf),
+    ("npy", hands::npy),
 ];
 
 /// Runs a target.

@@ -46,6 +46,7 @@ fn main() {
     gloves(&seeds);
     texts(&seeds);
     episodes(&seeds);
+    hands(&seeds);
 }
 
 /// Behind its length, as the targets take several things.
@@ -943,4 +944,41 @@ fn foreign(compression: Option<mcap::Compression>) -> Vec<u8> {
     writer.write_metadata(&metadata).expect("written");
     writer.finish().expect("finished");
     writer.into_inner().into_inner()
+}
+
+/// Hands, and keypoints for them.
+fn hands(seeds: &Seeds) {
+    let known = dexumi_retarget::HANDS.iter();
+    let (_, text) = known.clone().find(|(name, _)| *name == "inspire_right").expect("ours");
+    seeds.write("hand", "inspire_right", &[], text);
+    let link = |name: &str| format!("<link name=\"{name}\"/>\n");
+    let joint = |name: &str, kind: &str, parent: &str, child: &str, more: &str| {
+        format!(
+            "<joint name=\"{name}\" type=\"{kind}\"><parent link=\"{parent}\"/><child link=\"{child}\"/>\
+             <origin xyz=\"0 0.02 0.04\" rpy=\"0 0.1 0\"/><axis xyz=\"0 1 0\"/>{more}</joint>\n"
+        )
+    };
+    let limit = "<limit lower=\"0\" upper=\"1.5\" velocity=\"3\" effort=\"1\"/>";
+    let mimic = format!("{limit}<mimic joint=\"index_proximal\" multiplier=\"1.1\" offset=\"0.05\"/>");
+    let links = ["base", "thumb_proximal_link", "thumb_tip", "index_proximal_link", "index_distal_link", "index_tip"];
+    let robot = [
+        "<?xml version=\"1.0\"?>\n<robot name=\"small\">\n".to_owned(),
+        links.map(link).concat(),
+        joint("thumb_proximal", "revolute", "base", "thumb_proximal_link", limit),
+        joint("thumb_end", "fixed", "thumb_proximal_link", "thumb_tip", ""),
+        joint("index_proximal", "revolute", "base", "index_proximal_link", limit),
+        joint("index_distal", "revolute", "index_proximal_link", "index_distal_link", &mimic),
+        joint("index_end", "fixed", "index_distal_link", "index_tip", ""),
+        "</robot>\n".to_owned(),
+    ];
+    seeds.write("urdf", "small", &[], robot.concat());
+    for (name, kind, bytes) in [
+        ("f32", "<f4", [0_u8, 0, 128, 62].repeat(126)),
+        ("f64", "<f8", 0.25_f64.to_le_bytes().repeat(126)),
+    ] {
+        let dictionary = format!("{{'descr': '{kind}', 'fortran_order': False, 'shape': (2, 21, 3), }}");
+        let header = format!("{dictionary:<117}\n");
+        let start = [&b"\x93NUMPY\x01\x00"[..], &(header.len() as u16).to_le_bytes()].concat();
+        seeds.write("npy", name, &start, [header.as_bytes(), &bytes].concat());
+    }
 }
