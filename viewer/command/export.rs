@@ -1,16 +1,20 @@
 //! `dexumi export`: datasets that the models' own loaders read.
 
-use std::path::PathBuf;
+use std::{
+    path::{Path, PathBuf},
+    sync::Arc,
+};
 
 use anyhow::{Context, Result, bail};
 use clap::{Args, ValueEnum};
 use dexumi_export::{
-    Codec, ExportError, Options, Progress as Step, Report, ResampleReport, format, resample,
+    Codec, DerivedHand, ExportError, FORMATS, FitMode, Options, Progress as Step, Report,
+    ResampleJob, ResampleOptions, ResampleReport, Resampled, Side, format, resample,
 };
-use dexumi_retarget::Side;
+use dexumi_retarget::Hand;
 use serde::Serialize;
 
-use super::{Alignment, all_episodes, print_json, retarget};
+use super::{Aligned, Alignment, all_episodes, print_json, retarget};
 use crate::{
     Exit,
     terminal::{self, Progress},
@@ -19,32 +23,45 @@ use crate::{
 /// Write a dataset from recorded episodes; what is not retargeted yet is
 /// retargeted on the way.
 #[derive(Debug, Args)]
-#[command(after_help = "\
-Examples:
-  dexumi export session --format lerobot-v3 --out dataset
-  dexumi export session --format lerobot-v3 --fps 15 --image-size 640x480 --out dataset")]
+#[command(after_help = help())]
 pub struct Export {
     /// Episodes or session folders.
     #[arg(required = true, value_name = "PATH")]
     pub paths: Vec<PathBuf>,
-    /// Format of the dataset.
+    /// Format of the dataset; --help lists them.
     #[arg(long)]
     pub format: String,
+    /// Variant of the format; --help lists them.
+    #[arg(long)]
+    pub variant: Option<String>,
     /// Folder to write; must not exist, or be empty.
     #[arg(long, value_name = "DIR")]
     pub out: PathBuf,
-    /// Steps per second.
-    #[arg(long, default_value_t = 30)]
-    pub fps: u32,
-    /// Images are cropped to this shape and scaled to this size; else as recorded.
+    /// Steps per second [default: what the format's models expect; for most 30].
+    #[arg(long)]
+    pub fps: Option<u32>,
+    /// Images are brought to this size [default: the format's, else as recorded].
     #[arg(long, value_name = "WxH", value_parser = image_size)]
     pub image_size: Option<(u32, u32)>,
+    /// How an image of another shape is brought to that size.
+    #[arg(long, value_enum, default_value_t = FitChoice::Crop)]
+    pub fit: FitChoice,
+    /// Take the latest image that is not after the step, as a robot would see it,
+    /// instead of the nearest.
+    #[arg(long)]
+    pub causal: bool,
+    /// Keep both ends of an episode at which no hand has begun to move or none moves
+    /// any more (wrist within 10 mm and 0.1 rad, joints within 0.1 rad of where they
+    /// were); else all but a quarter of a second of that is cut off.
+    #[arg(long)]
+    pub keep_idle: bool,
     /// Video codec.
-    #[arg(long, value_enum, default_value_t = VideoCodec::Auto)]
+    #[arg(long, value_enum, default_value_t = VideoCodec::H264)]
     pub codec: VideoCodec,
-    /// Hand by name, or a hand file (.toml) [default: the rig's].
+    /// Hand by name, or a hand file (.toml); of a rig with two hands, one for each side
+    /// [default: the rig's, for each side that was recorded].
     #[arg(long, value_name = "HAND")]
-    pub hand: Option<String>,
+    pub hand: Vec<String>,
     #[command(flatten)]
     pub alignment: Alignment,
     /// For machines.
@@ -52,15 +69,40 @@ pub struct Export {
     pub json: bool,
 }
 
+/// The formats with their variants, and examples.
+fn help() -> String {
+    let mut text = String::from("Formats:\n");
+    for format in FORMATS {
+        text += &format!("  {:13} {}\n", format.name, format.help);
+        for (name, help) in format.variants {
+            text += &format!("  {:13}   --variant {name}: {help}\n", "");
+        }
+    }
+    text + "
+Examples:
+  dexumi export session --format lerobot-v3 --out dataset
+  dexumi export session --format lerobot-v3 --fps 15 --image-size 640x480 --out dataset
+  dexumi export session --format lerobot-v3 --hand sharpa_left --hand sharpa_right --out dataset"
+}
+
 /// Choice of `--codec`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub enum VideoCodec {
-    /// AV1 where ffmpeg can, else H.264.
-    Auto,
-    /// AV1 by SVT-AV1.
-    Av1,
-    /// H.264 by x264.
+    /// H.264 by x264, a keyframe every 12th image.
     H264,
+    /// AV1 by SVT-AV1, a keyframe every 2nd image, as the official LeRobot writer.
+    Av1,
+}
+
+/// Choice of `--fit`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum FitChoice {
+    /// Cut off what sticks out at two sides.
+    Crop,
+    /// Black bars at two sides.
+    Pad,
+    /// Scale width and height apart.
+    Stretch,
 }
 
 fn image_size(text: &str) -> Result<(u32, u32), String> {
@@ -86,22 +128,67 @@ pub struct Outcome {
     pub resampled: Vec<ResampleReport>,
 }
 
+fn side_of(hand: &Hand) -> Side {
+    match hand.side() {
+        dexumi_retarget::Side::Left => Side::Left,
+        dexumi_retarget::Side::Right => Side::Right,
+    }
+}
+
+/// The rig's hand, and its twin where the other side was recorded too.
+fn hands_of(aligned: &Aligned) -> Result<Vec<Arc<Hand>>> {
+    let name = &aligned.episode.rig.hand;
+    let own = retarget::hand_of(name)?;
+    let (this, other) = match side_of(&own) {
+        Side::Left => ("left", "right"),
+        Side::Right => ("right", "left"),
+    };
+    let topics = aligned.episode.file.topics();
+    let recorded = |side: &str| {
+        [
+            format!("/exo/{side}/encoders"),
+            format!("/glove/{side}/keypoints"),
+        ]
+        .iter()
+        .any(|topic| topics.get(topic).is_some_and(|(_, count)| *count > 0))
+    };
+    let mut hands = vec![own];
+    if recorded(other) {
+        let twin = name.replace(this, other);
+        if twin == *name {
+            bail!(
+                "both sides were recorded, but the rig's hand `{name}` does not name its side; \
+                 give both hands: --hand LEFT --hand RIGHT"
+            );
+        }
+        hands.push(retarget::hand_of(&twin)?);
+    }
+    Ok(hands)
+}
+
 impl Export {
     /// Writes the dataset.
     pub fn write(&self) -> Result<Outcome> {
         let format = format(&self.format)?;
-        if self.fps == 0 {
+        let fps = self.fps.unwrap_or(format.fps);
+        if fps == 0 {
             bail!("fps is 0, expected 1 to 1000");
         }
-        let given = self.hand.as_deref().map(retarget::hand_of).transpose()?;
+        let given = self.hand.iter().map(|name| retarget::hand_of(name));
+        let given: Vec<Arc<Hand>> = given.collect::<Result<_>>()?;
         let episodes = all_episodes(&self.paths)?;
         let options = Options {
             codec: match self.codec {
-                VideoCodec::Auto => Codec::Auto,
                 VideoCodec::Av1 => Codec::Av1,
                 VideoCodec::H264 => Codec::H264,
             },
             size: self.image_size,
+            variant: self.variant.clone(),
+            fit: match self.fit {
+                FitChoice::Crop => FitMode::Crop,
+                FitChoice::Pad => FitMode::Pad,
+                FitChoice::Stretch => FitMode::Stretch,
+            },
             ..Options::default()
         };
         let mut resampled = Vec::new();
@@ -110,23 +197,7 @@ impl Export {
         let outcome = {
             let mut each = episodes.iter().map(|path| {
                 let mut prepare = || -> Result<_> {
-                    let aligned = self.alignment.load(path)?;
-                    let hand = match &given {
-                        Some(hand) => hand.clone(),
-                        None => retarget::hand_of(&aligned.episode.rig.hand)?,
-                    };
-                    let derived = retarget::retarget(&aligned, &hand)?;
-                    let side = match hand.side() {
-                        Side::Left => "left",
-                        Side::Right => "right",
-                    };
-                    let (episode, report) = resample(
-                        &aligned.episode,
-                        &aligned.timeline,
-                        &derived.path,
-                        side,
-                        self.fps,
-                    )?;
+                    let (episode, report) = self.resampled(path, &given, fps)?;
                     resampled.push(report);
                     Ok(episode)
                 };
@@ -165,6 +236,44 @@ impl Export {
         Ok(Outcome { dataset, resampled })
     }
 
+    /// An episode on the grid, retargeted to the hands `given`, or else to the rig's.
+    fn resampled(
+        &self,
+        path: &Path,
+        given: &[Arc<Hand>],
+        fps: u32,
+    ) -> Result<(Resampled, ResampleReport)> {
+        let aligned = self.alignment.load(path)?;
+        let hands = match given {
+            [] => hands_of(&aligned)?,
+            given => given.to_vec(),
+        };
+        let mut derived = Vec::new();
+        for hand in &hands {
+            let report = retarget::retarget(&aligned, hand)?;
+            derived.push((side_of(hand), report.path));
+        }
+        let hands = hands.iter().zip(&derived);
+        let job = ResampleJob {
+            episode: &aligned.episode,
+            timeline: &aligned.timeline,
+            calibration: aligned.calibration.as_ref(),
+            hands: hands
+                .map(|(hand, (side, path))| DerivedHand {
+                    side: *side,
+                    name: hand.name(),
+                    path,
+                })
+                .collect(),
+        };
+        let options = ResampleOptions {
+            fps,
+            causal: self.causal,
+            trim_idle: !self.keep_idle,
+        };
+        Ok(resample(&job, &options)?)
+    }
+
     /// Writes the dataset and says what it holds.
     pub fn run(&self) -> Result<Exit> {
         let outcome = self.write()?;
@@ -176,6 +285,11 @@ impl Export {
             eprintln!("left out episode {}: {}", rejected.received, rejected.why);
         }
         let filled: u64 = outcome.resampled.iter().map(|report| report.filled).sum();
+        let idle = |report: &ResampleReport| report.idle_start + report.idle_end;
+        let idle: u64 = outcome.resampled.iter().map(idle).sum();
+        if idle > 0 {
+            eprintln!("{idle} idle steps cut off at the ends of episodes (--keep-idle keeps them)");
+        }
         eprintln!(
             "{} episodes, {} steps ({filled} with a cell held over a gap), {}, {} written to {}",
             dataset.episodes_written,

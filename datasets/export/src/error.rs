@@ -132,6 +132,16 @@ pub enum ExportError {
         /// The file that breaks it.
         path: PathBuf,
     },
+    /// The format has no variant of that name.
+    #[error("unknown variant {name:?} of {format}; known: {known}")]
+    UnknownVariant {
+        /// The format.
+        format: &'static str,
+        /// The name asked for.
+        name: String,
+        /// The known names; none where the format has one form only.
+        known: String,
+    },
     /// No format of that name.
     #[error("unknown export format {name:?}; known: {known}")]
     UnknownFormat {

@@ -1,7 +1,7 @@
 //! Export formats for dexumi episodes.
 //!
 //! Every format is written from one model, [`Resampled`]: values and images on
-//! a constant grid of steps, SI units. [`FORMATS`] lists the formats.
+//! a constant grid of steps, SI units; [`resample`] makes it from a recorded episode. [`FORMATS`] lists the formats.
 //!
 //! ```no_run
 //! use dexumi_export::{Options, Resampled, format};
@@ -21,10 +21,13 @@
 #![allow(clippy::cast_possible_truncation, clippy::cast_precision_loss)]
 
 mod cameras;
+mod check;
+mod columns;
 mod error;
 mod features;
 mod ffmpeg;
 mod fit;
+mod flat;
 mod formats;
 mod join;
 mod jpeg;
@@ -40,12 +43,20 @@ mod timestamp;
 mod totals;
 mod verify;
 mod video;
+mod writing;
 
 pub use error::ExportError;
+pub use flat::{Matrix, eef_9d, rotation_6d_columns, rotation_6d_rows};
 pub use formats::{Episodes, FORMATS, Format, Write, format};
 pub use jpeg::size as jpeg_size;
-pub use model::{CameraTrack, Extra, ExtraValues, ImageSource, Matrix, Resampled};
-pub use options::{CameraReport, Codec, Options, Progress, Rejected, Report};
-pub use resample::{ResampleReport, resample, rotation_6d_rows};
+pub use model::{
+    CameraRole, CameraTrack, Extra, ExtraValues, ForceTrack, HandMotion, ImageSource,
+    KeypointTrack, Resampled, Side, Subtask,
+};
+pub use options::{CameraReport, Codec, FitMode, Options, Progress, Rejected, Report};
+pub use resample::{
+    DerivedHand, IDLE_JOINT_RAD, IDLE_KEEP_SECS, IDLE_POSITION_M, IDLE_ROTATION_RAD, ResampleJob,
+    ResampleOptions, ResampleReport, resample,
+};
 pub use timestamp::{MAX_EPISODE_SECS, MAX_FPS, seconds_rounded_up};
 pub use verify::{Verified, verify};

@@ -54,7 +54,7 @@ const BREAKS: &[(&str, Break, &str)] = &[
         "undeclared column",
         |d| {
             json(d, "info", |v| {
-                v["features"].as_object_mut().unwrap().remove("valid");
+                v["features"].as_object_mut().unwrap().remove("phase");
             })
         },
         "number of columns",

@@ -140,6 +140,8 @@ fn check_rows(
     let [time, step, episode, index, task] =
         features::STANDARD.map(|(name, _)| column(batch, name, path));
     let (time, step, episode, index, task) = (time?, step?, episode?, index?, task?);
+    let [annotated, subtask] = features::LANGUAGE.map(|(name, _)| column(batch, name, path));
+    let (annotated, subtask) = (annotated?, subtask?);
     for at in 0..batch.num_rows() {
         let row = first + at as u64;
         // Episodes lie one behind the other: the first that ends after the row.
@@ -156,6 +158,18 @@ fn check_rows(
         equal(what("timestamp"), exact, time[at], path)?;
         let sentence = meta.tasks.get(task[at] as usize);
         equal(what("task"), Some(&expected.task), sentence, path)?;
+        equal(what("annotation.task"), task[at], annotated[at], path)?;
+        if !(subtask[at] >= 0.0 && (subtask[at] as usize) < meta.tasks.len()) {
+            return Err(invalid(
+                format!(
+                    "{}: expected 0 to {}, got {}",
+                    what("annotation.subtask"),
+                    meta.tasks.len() - 1,
+                    subtask[at]
+                ),
+                path,
+            ));
+        }
         equal(what("data file"), expected.data_file, file, path)?;
     }
     Ok(())

@@ -12,7 +12,7 @@ use serde::de::DeserializeOwned;
 
 use super::{equal, invalid};
 use crate::error::ExportError;
-use crate::features::{self, CHUNK_FILES, Feature, STANDARD};
+use crate::features::{self, CHUNK_FILES, Feature, LANGUAGE, STANDARD};
 use crate::stats::QUANTILES;
 use crate::tables;
 use crate::timestamp::MAX_FPS;
@@ -62,7 +62,7 @@ pub(super) fn read(dataset: &Path) -> Result<Meta, ExportError> {
             &path,
         ));
     }
-    for (name, dtype) in STANDARD {
+    for (name, dtype) in STANDARD.into_iter().chain(LANGUAGE) {
         let got = info.features.get(name).map(|f| f.dtype.as_str());
         equal(format!("dtype of {name}"), Some(dtype), got, &path)?;
     }
