@@ -51,9 +51,11 @@ impl Exit {
             }
             if let Some(error) = cause.downcast_ref::<ExportError>() {
                 return match error {
-                    ExportError::UnknownFormat { .. } | ExportError::Episode { .. } => {
-                        Self::BadInput
-                    }
+                    ExportError::UnknownFormat { .. }
+                    | ExportError::UnknownVariant { .. }
+                    | ExportError::PathName { .. }
+                    | ExportError::Invalid { .. }
+                    | ExportError::Episode { .. } => Self::BadInput,
                     _ => Self::Failed,
                 };
             }

@@ -82,7 +82,9 @@ fn help() -> String {
 Examples:
   dexumi export session --format lerobot-v3 --out dataset
   dexumi export session --format lerobot-v3 --fps 15 --image-size 640x480 --out dataset
-  dexumi export session --format lerobot-v3 --hand sharpa_left --hand sharpa_right --out dataset"
+  dexumi export session --format gr00t --hand sharpa_left --hand sharpa_right --out dataset
+  dexumi export session --format dreamzero --variant reduced --out dataset
+  dexumi export session --format dreamdojo --out cups_g1"
 }
 
 /// Choice of `--codec`.

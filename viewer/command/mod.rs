@@ -10,6 +10,7 @@ mod info;
 pub mod record;
 mod recover;
 mod retarget;
+mod verify;
 mod view;
 
 use std::{
@@ -45,6 +46,7 @@ Examples:
   dexumi record --rig rig.toml --task \"pick up the cube\" --seconds 20 --out session
   dexumi info session/episode_0000.mcap
   dexumi export session --format lerobot-v3 --out dataset
+  dexumi verify dataset
 
 Exit codes: 0 done, 1 failed, 2 usage, 3 done but data was lost or rejected,
 10 bad input, 75 a device is busy, missing or silent: try again."
@@ -68,6 +70,7 @@ enum Command {
     Calibrate(calibrate::Calibrate),
     Retarget(retarget::Retarget),
     Export(export::Export),
+    Verify(verify::Verify),
     View(view::View),
 }
 
@@ -136,6 +139,7 @@ impl Arguments {
             Command::Calibrate(command) => command.run(),
             Command::Retarget(command) => command.run(),
             Command::Export(command) => command.run(),
+            Command::Verify(command) => command.run(),
             Command::View(command) => command.run(),
         }
     }

@@ -20,11 +20,16 @@ fn joints_of(hand: &HandMotion, finger: &str) -> Vec<usize> {
     let bends = |name: &String| {
         let name = name.to_lowercase();
         let mut parts = name.split('_');
-        words.iter().any(|word| name.split('_').any(|part| part == *word))
+        words
+            .iter()
+            .any(|word| name.split('_').any(|part| part == *word))
             && (finger == "thumb" || !parts.any(|part| SIDEWAYS.contains(&part)))
     };
     let names = hand.joint_names.iter().enumerate();
-    names.filter(|(_, name)| bends(name)).map(|(at, _)| at).collect()
+    names
+        .filter(|(_, name)| bends(name))
+        .map(|(at, _)| at)
+        .collect()
 }
 
 /// The first joints of fingers, as many of each as asked for; where a finger has fewer, fewer.
@@ -80,7 +85,10 @@ mod tests {
     fn six(names: &str) -> Vec<String> {
         let hand = hand(names);
         let chosen = first_joints(&hand, &SIX).unwrap().concat();
-        chosen.iter().map(|&at| hand.joint_names[at].clone()).collect()
+        chosen
+            .iter()
+            .map(|&at| hand.joint_names[at].clone())
+            .collect()
     }
 
     #[test]

@@ -3,9 +3,9 @@
 use std::path::Path;
 
 use crate::error::ExportError;
-use crate::lerobot_v3;
 use crate::model::Resampled;
 use crate::options::{Options, Progress, Report};
+use crate::{dreamdojo, dreamzero, gr00t, lerobot_v3, lerobot_v21};
 
 /// Episodes as a format consumes them, one by one.
 pub type Episodes<'a> = dyn Iterator<Item = Result<Resampled, ExportError>> + 'a;
@@ -30,7 +30,13 @@ pub struct Format {
 }
 
 /// Every format.
-pub const FORMATS: &[Format] = &[lerobot_v3::FORMAT];
+pub const FORMATS: &[Format] = &[
+    lerobot_v3::FORMAT,
+    lerobot_v21::FORMAT,
+    dreamzero::FORMAT,
+    gr00t::FORMAT,
+    dreamdojo::FORMAT,
+];
 
 impl Format {
     /// The variant that was asked for, or the usual one; `""` where there is no choice.
@@ -79,7 +85,9 @@ mod tests {
         let error = format("lerobot").err().map(|e| e.to_string());
         assert_eq!(
             error.as_deref(),
-            Some(r#"unknown export format "lerobot"; known: lerobot-v3"#)
+            Some(
+                r#"unknown export format "lerobot"; known: lerobot-v3, lerobot-v2.1, dreamzero, gr00t, dreamdojo"#
+            )
         );
     }
 

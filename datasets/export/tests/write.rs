@@ -23,7 +23,7 @@ fn a_dataset_has_the_files_and_the_description_of_the_format() {
     let report = write((0..3).map(|n| episode(n, 40, &cameras)), &out, &options()).unwrap();
     assert_holds(temporary.path(), &["dataset"]);
     let golden = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden");
-    let expected = std::fs::read_to_string(golden.join("listing.txt")).unwrap();
+    let expected = std::fs::read_to_string(golden.join("lerobot-v3.txt")).unwrap();
     assert_eq!(listing(&out), expected.lines().collect::<Vec<_>>());
     let json = |path: &Path| -> serde_json::Value {
         serde_json::from_str(&std::fs::read_to_string(path).unwrap()).unwrap()

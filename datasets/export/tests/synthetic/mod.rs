@@ -11,7 +11,7 @@ use bytes::Bytes;
 use dexumi_episode::SessionTime;
 use dexumi_export::{
     CameraRole, CameraTrack, Codec, ExportError, Extra, ExtraValues, HandMotion, ImageSource,
-    Options, Report, Resampled, Side, format,
+    Options, Report, Resampled, Side, Subtask, format,
 };
 use nalgebra::{Isometry3, Translation3, UnitQuaternion};
 
@@ -153,6 +153,25 @@ pub fn episode(number: u32, steps: usize, cameras: &[(&str, (u32, u32), &[Bytes]
     }
 }
 
+/// An episode of two hands and three cameras, with subtasks.
+pub fn two_hands(number: u32, steps: usize, images: &[Bytes]) -> Resampled {
+    let cameras = ["head", "left_wrist", "right_wrist"].map(|name| (name, SMALL, images));
+    let mut made = episode(number, steps, &cameras);
+    made.hands.insert(0, hand(number, Side::Left, steps + 1));
+    made.robot_type = "xhand_left+xhand_right".into();
+    let subtask = |from, to, text: &str| Subtask {
+        from,
+        to,
+        text: text.into(),
+    };
+    let middle = steps / 2;
+    made.subtasks = vec![
+        subtask(0, middle, "reach"),
+        subtask(middle, steps - 5, "grasp"),
+    ];
+    made
+}
+
 /// Every file under `folder`, relative to it, sorted.
 pub fn listing(folder: &Path) -> Vec<String> {
     let mut found = Vec::new();
@@ -196,6 +215,19 @@ pub fn write(
 /// A temporary folder.
 pub fn folder() -> tempfile::TempDir {
     tempfile::tempdir().unwrap()
+}
+
+/// A temporary folder whose path says nothing to DreamDojo's loader: no random letters.
+pub fn plain_folder() -> tempfile::TempDir {
+    use std::sync::atomic::{AtomicUsize, Ordering};
+    static NEXT: AtomicUsize = AtomicUsize::new(0);
+    let number = NEXT.fetch_add(1, Ordering::Relaxed);
+    let prefix = format!("x-{}-{number}", std::process::id());
+    tempfile::Builder::new()
+        .prefix(&prefix)
+        .rand_bytes(0)
+        .tempdir()
+        .unwrap()
 }
 
 /// Fails where a folder holds anything but the names given.

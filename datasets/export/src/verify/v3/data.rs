@@ -5,8 +5,8 @@ use std::path::{Path, PathBuf};
 
 use arrow::array::RecordBatch;
 
+use super::super::{bounds, column, equal, invalid};
 use super::meta::Meta;
-use super::{equal, invalid};
 use crate::error::ExportError;
 use crate::features;
 use crate::tables;
@@ -71,37 +71,6 @@ pub(super) fn check(
         bounds("max", name, most, &meta.stats[name]["max"], &path)?;
     }
     Ok(())
-}
-
-/// Whether a stored bound is that of the data, but for the last digits, which
-/// decimal text may change.
-fn bounds(
-    statistic: &str,
-    name: &str,
-    data: &[f64],
-    stored: &[f64],
-    path: &Path,
-) -> Result<(), ExportError> {
-    let close = |(a, b): (&f64, &f64)| (a - b).abs() <= 1e-12 * a.abs().max(1.0);
-    if data.len() == stored.len() && data.iter().zip(stored).all(close) {
-        return Ok(());
-    }
-    Err(invalid(
-        format!("{statistic} of {name}: expected {data:?}, got {stored:?}"),
-        path,
-    ))
-}
-
-fn column(batch: &RecordBatch, name: &str, path: &Path) -> Result<Vec<f64>, ExportError> {
-    let array = batch.column_by_name(name);
-    array
-        .and_then(|array| tables::numbers(array.as_ref()))
-        .ok_or_else(|| {
-            invalid(
-                format!("expected a numeric column {name} without nulls"),
-                path,
-            )
-        })
 }
 
 impl Range {

@@ -6,7 +6,7 @@ mod video;
 
 use std::path::Path;
 
-use super::{Verified, equal, invalid, nothing_besides};
+use super::{Kind, Verified, equal, invalid, nothing_besides};
 use crate::error::ExportError;
 use crate::ffmpeg::Tools;
 
@@ -20,6 +20,7 @@ pub(super) fn check(dataset: &Path, tools: &Tools) -> Result<Verified, ExportErr
     }
     nothing_besides(dataset, &expected)?;
     Ok(Verified {
+        format: Kind::LeRobotV3.name(),
         episodes: meta.info.total_episodes,
         rows: meta.info.total_frames,
         tasks: meta.tasks.len() as u64,
