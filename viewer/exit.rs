@@ -5,6 +5,7 @@ use std::process::ExitCode;
 use dexumi_capture::CaptureError;
 use dexumi_episode::EpisodeError;
 use dexumi_export::ExportError;
+use dexumi_quality::QualityError;
 use dexumi_retarget::RetargetError;
 
 /// How the program ends.
@@ -41,6 +42,12 @@ impl Exit {
             }
             if let Some(error) = cause.downcast_ref::<EpisodeError>() {
                 return Self::of_episode(error);
+            }
+            if let Some(error) = cause.downcast_ref::<QualityError>() {
+                return match error {
+                    QualityError::Episode(error) => Self::of_episode(error),
+                    QualityError::Stopped { .. } => Self::Failed,
+                };
             }
             if let Some(error) = cause.downcast_ref::<RetargetError>() {
                 return match error {

@@ -2,11 +2,14 @@
 
 mod align;
 mod calibrate;
+mod check;
 mod demo;
 mod devices;
 mod emulate;
 mod export;
 mod info;
+mod interrupt;
+mod jobs;
 pub mod record;
 mod recover;
 mod retarget;
@@ -64,6 +67,7 @@ enum Command {
     Devices(devices::Devices),
     Record(record::Record),
     Info(info::Info),
+    Check(check::Check),
     Recover(recover::Recover),
     Align(align::Align),
     #[command(subcommand)]
@@ -134,6 +138,7 @@ impl Arguments {
             Command::Devices(command) => command.run(),
             Command::Record(command) => command.run(),
             Command::Info(command) => command.run(),
+            Command::Check(command) => command.run(),
             Command::Recover(command) => command.run(),
             Command::Align(command) => command.run(),
             Command::Calibrate(command) => command.run(),
