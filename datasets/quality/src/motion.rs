@@ -29,6 +29,8 @@ const MOST_RAD_S2: f64 = 500.0;
 /// Windows of smoothness [steps], and the speed that one has to reach [m/s].
 const WINDOW: usize = 30;
 const MOVES_M_S: f64 = 0.05;
+/// Windows that it takes.
+const LEAST_WINDOWS: usize = 6;
 
 /// A tracked body on the steps.
 struct Body {
@@ -415,7 +417,10 @@ pub(crate) fn smoothness(measured: &Measured<'_>) -> Vec<Found> {
                 })
                 .collect();
             windows.sort_by(f64::total_cmp);
-            let median = windows.get(windows.len() / 2).copied()?;
+            if windows.len() < LEAST_WINDOWS {
+                return None;
+            }
+            let median = windows[windows.len() / 2];
             Some(Found::new(name, median).noting(format!("{} windows", windows.len())))
         })
         .collect()
@@ -468,8 +473,9 @@ pub(crate) fn idle_ends(measured: &Measured<'_>) -> Vec<Found> {
     ]
 }
 
-/// Samples at the end of the sensor's range: an extreme that is a converter's (2ⁿ − 1 or −2ⁿ), or
-/// that is reached again and again and cuts off what rises steeply to it.
+/// Samples at the end of the sensor's range: an extreme that cuts off what rises steeply to it, and
+/// that is a converter's (2ⁿ − 1 or −2ⁿ), or is reached again and again, or the only place where
+/// the sensor's last digit stands still.
 pub(crate) fn force_saturation(measured: &Measured<'_>) -> Vec<Found> {
     let forces = measured.input.timeline.force.iter();
     forces
@@ -512,7 +518,11 @@ fn cut_at_top(values: &[f64]) -> usize {
         }
         at += run;
     }
-    if is_rail || runs > 1 { cut } else { 0 }
+    // A sensor that flickers everywhere but at its top stands at its end there.
+    let below = || values.windows(2).filter(|pair| pair[0] < top && pair[1] < top);
+    let still = below().filter(|pair| pair[0] == pair[1]).count();
+    let flickers = 10 * still < 8 * below().count();
+    if is_rail || flickers || runs > 1 { cut } else { 0 }
 }
 
 #[cfg(test)]

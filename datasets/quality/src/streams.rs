@@ -1,6 +1,6 @@
 //! Whether every stream was there, in its rhythm, on a known clock.
 
-use dexumi_episode::{ClockState, SessionTime, StreamKind};
+use dexumi_episode::{ClockState, SessionTime, StreamKind, align::TimingMethod};
 
 use crate::{measured::Measured, metric::Found};
 
@@ -186,10 +186,11 @@ pub(crate) fn clock_jumps(measured: &Measured<'_>) -> Vec<Found> {
 
 pub(crate) fn clock_bound(measured: &Measured<'_>) -> Vec<Found> {
     let reports = measured.input.timeline.report.iter();
-    let bound = |(stream, report): (&String, &dexumi_episode::align::StreamReport)| {
-        Found::new(stream, report.bound_s * 1e3)
-    };
-    reports.map(bound).collect()
+    // A kernel's stamps need no fit; what is given there is how regular they are.
+    reports
+        .filter(|(_, report)| report.timing != TimingMethod::KernelStamp)
+        .map(|(stream, report)| Found::new(stream, report.bound_s * 1e3))
+        .collect()
 }
 
 /// Of trackers and gloves: samples that the device says it did not measure.

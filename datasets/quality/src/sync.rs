@@ -25,7 +25,7 @@ const RIVAL_LAG_S: f64 = 0.1;
 /// tell how sure the lag is. Above this standard error nothing is said [s], unless the lag is this many
 /// times as large.
 const BLOCKS: usize = 8;
-const MOST_ERROR_S: f64 = 0.016;
+const MOST_ERROR_S: f64 = 0.020;
 const SURE: f64 = 3.0;
 /// Motion beyond so many medians counts as that much: one bad image shall not decide.
 const MOST_MEDIANS: f64 = 6.0;
