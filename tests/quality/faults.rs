@@ -234,7 +234,11 @@ fn hold(take: &mut Take, busy: f64) {
     let still = |t: f64| t > busy;
     if let Some(stand) = take.joints.iter().rfind(|scan| !still(scan.t)).cloned() {
         for scan in take.joints.iter_mut().filter(|scan| still(scan.t)) {
-            scan.value = stand.value.iter().map(|angle| angle + 0.001 * dice.gauss()).collect();
+            scan.value = stand
+                .value
+                .iter()
+                .map(|angle| angle + 0.001 * dice.gauss())
+                .collect();
         }
     }
     if let Some(stand) = take.wrist.iter().rfind(|pose| !still(pose.t)).cloned() {
@@ -246,12 +250,18 @@ fn hold(take: &mut Take, busy: f64) {
     if let Some(stand) = take.glove.iter().rfind(|hand| !still(hand.t)).cloned() {
         for hand in take.glove.iter_mut().filter(|hand| still(hand.t)) {
             hand.value = stand.value;
-            hand.value.as_flattened_mut().iter_mut().for_each(|x| *x += 0.0003 * dice.gauss());
+            hand.value
+                .as_flattened_mut()
+                .iter_mut()
+                .for_each(|x| *x += 0.0003 * dice.gauss());
         }
     }
     for images in &mut take.images {
         if let Some(stand) = images.iter().rfind(|image| !still(image.t)).cloned() {
-            images.iter_mut().filter(|image| still(image.t)).for_each(|image| image.value = stand.value.clone());
+            images
+                .iter_mut()
+                .filter(|image| still(image.t))
+                .for_each(|image| image.value = stand.value.clone());
         }
     }
     for force in &mut take.forces {
@@ -270,6 +280,10 @@ fn cut(take: &mut Take, seconds: f64) {
     take.joints.retain(|sample| sample.t < end);
     take.wrist.retain(|sample| sample.t < end);
     take.glove.retain(|sample| sample.t < end);
-    take.forces.iter_mut().for_each(|force| force.retain(|sample| sample.t < end));
-    take.images.iter_mut().for_each(|images| images.retain(|image| image.t < end + 1.0 / IMAGE_HZ));
+    take.forces
+        .iter_mut()
+        .for_each(|force| force.retain(|sample| sample.t < end));
+    take.images
+        .iter_mut()
+        .for_each(|images| images.retain(|image| image.t < end + 1.0 / IMAGE_HZ));
 }

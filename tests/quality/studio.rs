@@ -60,7 +60,9 @@ pub struct Dice(u64);
 impl Dice {
     pub fn new(seed: u64) -> Self {
         let mut dice = Self(seed.wrapping_mul(0x9E37_79B9_7F4A_7C15) | 1);
-        (0..8).for_each(|_| drop(dice.unit()));
+        for _ in 0..8 {
+            dice.unit();
+        }
         dice
     }
 
@@ -171,7 +173,9 @@ impl Studio {
         let joints = times(ENCODER_HZ)
             .map(|t| {
                 let mut angles = self.scene.joint_angles_rad(scene_s(t));
-                angles.iter_mut().for_each(|angle| *angle += 0.001 * dice.gauss());
+                angles
+                    .iter_mut()
+                    .for_each(|angle| *angle += 0.001 * dice.gauss());
                 sample(&mut dice, t, angles)
             })
             .collect();
@@ -205,7 +209,10 @@ impl Studio {
                 sample(&mut dice, t, points)
             })
             .collect();
-        let late: Vec<f64> = CAMERAS.iter().map(|_| dice.between(-0.008, 0.008)).collect();
+        let late: Vec<f64> = CAMERAS
+            .iter()
+            .map(|_| dice.between(-0.008, 0.008))
+            .collect();
         let images = CAMERAS
             .iter()
             .zip(&late)
@@ -240,17 +247,19 @@ impl Studio {
 
     fn calibration(&self) -> Calibration {
         let joints = self.hand.variable_names().zip(self.hand.limits());
-        let joint = joints.enumerate().map(|(channel, (name, &(lower, upper)))| JointMap {
-            name: name.to_owned(),
-            channel,
-            sensor_rad: SENSOR_RAD.to_vec(),
-            joint_rad: vec![lower - BEYOND_RAD, upper + BEYOND_RAD],
-            residual_rms_rad: 0.0,
-            residual_max_rad: 0.0,
-            leave_one_out_rms_rad: 0.0,
-            hysteresis_rad: None,
-            noise_rad: 0.0,
-        });
+        let joint = joints
+            .enumerate()
+            .map(|(channel, (name, &(lower, upper)))| JointMap {
+                name: name.to_owned(),
+                channel,
+                sensor_rad: SENSOR_RAD.to_vec(),
+                joint_rad: vec![lower - BEYOND_RAD, upper + BEYOND_RAD],
+                residual_rms_rad: 0.0,
+                residual_max_rad: 0.0,
+                leave_one_out_rms_rad: 0.0,
+                hysteresis_rad: None,
+                noise_rad: 0.0,
+            });
         let mut calibration = Calibration::new();
         calibration.joints.insert(
             "right".to_owned(),
@@ -300,7 +309,9 @@ impl Studio {
         file.glove();
         file.images();
         let interval = (at(0.0), at(take.seconds));
-        writer.finish(Some(interval), &ledger).expect("a whole file");
+        writer
+            .finish(Some(interval), &ledger)
+            .expect("a whole file");
     }
 }
 
@@ -335,18 +346,20 @@ fn reaching() -> Vec<u8> {
         for step in 0..steps {
             let x = step as f64 / steps as f64;
             let part = x * x * x * (10.0 + x * (6.0 * x - 15.0));
-            let mix = |a: [f64; 3], b: [f64; 3]| {
-                std::array::from_fn(|i| a[i] + part * (b[i] - a[i]))
-            };
+            let mix =
+                |a: [f64; 3], b: [f64; 3]| std::array::from_fn(|i| a[i] + part * (b[i] - a[i]));
             rows.extend(pose(mix(from.0, to.0), mix(from.1, to.1)));
         }
-        let rest = if dice.unit() < 0.5 { dice.between(0.1, 0.6) } else { 0.0 };
+        let rest = if dice.unit() < 0.5 {
+            dice.between(0.1, 0.6)
+        } else {
+            0.0
+        };
         (0..(rest * WRIST_HZ) as usize).for_each(|_| rows.extend(pose(to.0, to.1)));
         from = to;
     }
     rows.truncate(7 * count);
-    let mut header =
-        format!("{{'descr': '<f8', 'fortran_order': False, 'shape': ({count}, 7), }}");
+    let mut header = format!("{{'descr': '<f8', 'fortran_order': False, 'shape': ({count}, 7), }}");
     header.push_str(&" ".repeat(64 - (11 + header.len()) % 64));
     header.push('\n');
     let mut npy = b"\x93NUMPY\x01\x00".to_vec();
@@ -439,7 +452,8 @@ impl File<'_> {
         for (sequence, sample) in samples.iter().enumerate() {
             let (log, publish) = (at(sample.arrival), at(sample.t));
             let message = message(sample, sequence);
-            self.writer.write(channel, sequence as u64, log, publish, &message);
+            self.writer
+                .write(channel, sequence as u64, log, publish, &message);
         }
         self.writer.tick().expect("a tick");
         let suspect = samples.iter().filter(|sample| sample.suspect != 0).count();
@@ -508,15 +522,19 @@ impl File<'_> {
                 }),
             }
         });
-        self.each("/tracker/wrist/status", &self.take.wrist, |sample, sequence| Tracking {
-            stamp: Some(Stamp {
-                device_time_ns: Some(device_ns(sample.t)),
-                captured_time_ns: None,
-                ..Self::stamp(sample, sequence)
-            }),
-            valid: sample.value.1,
-            mean_error_m: 0.0002,
-        });
+        self.each(
+            "/tracker/wrist/status",
+            &self.take.wrist,
+            |sample, sequence| Tracking {
+                stamp: Some(Stamp {
+                    device_time_ns: Some(device_ns(sample.t)),
+                    captured_time_ns: None,
+                    ..Self::stamp(sample, sequence)
+                }),
+                valid: sample.value.1,
+                mean_error_m: 0.0002,
+            },
+        );
         self.ledger.remove("/tracker/wrist/status");
         let clock = StreamClock {
             model: ClockModel {

@@ -21,6 +21,7 @@ use serde::Serialize;
 
 use super::{
     Alignment, calibrate,
+    check::Selection,
     emulate::SceneArguments,
     export::{Export, FitChoice, VideoCodec},
     print_json, retarget,
@@ -464,6 +465,8 @@ impl Demo {
             causal: false,
             keep_idle: false,
             hand: vec![HAND.to_owned()],
+            selection: Selection::default(),
+            no_check: false,
             alignment: Alignment {
                 calibration: None,
                 max_gap_ms: 50,

@@ -8,13 +8,18 @@ use std::{
 use anyhow::{Context, Result, bail};
 use clap::{Args, ValueEnum};
 use dexumi_export::{
-    Codec, DerivedHand, ExportError, FORMATS, FitMode, Options, Progress as Step, Report,
+    Codec, DerivedHand, ExportError, FORMATS, FitMode, Options, Progress as Step, Quality, Report,
     ResampleJob, ResampleOptions, ResampleReport, Resampled, Side, format, resample,
 };
 use dexumi_retarget::Hand;
 use serde::Serialize;
 
-use super::{Aligned, Alignment, all_episodes, print_json, retarget};
+use super::{
+    Alignment, all_episodes,
+    check::{self, Judged, Selection},
+    interrupt::Interrupt,
+    print_json, retarget,
+};
 use crate::{
     Exit,
     terminal::{self, Progress},
@@ -63,6 +68,11 @@ pub struct Export {
     #[arg(long, value_name = "HAND")]
     pub hand: Vec<String>,
     #[command(flatten)]
+    pub selection: Selection,
+    /// Do not judge the episodes' quality: the metadata have no verdicts then.
+    #[arg(long, conflicts_with_all = ["min_grade", "condition"])]
+    pub no_check: bool,
+    #[command(flatten)]
     pub alignment: Alignment,
     /// For machines.
     #[arg(long)]
@@ -82,6 +92,7 @@ fn help() -> String {
 Examples:
   dexumi export session --format lerobot-v3 --out dataset
   dexumi export session --format lerobot-v3 --fps 15 --image-size 640x480 --out dataset
+  dexumi export session --format lerobot-v3 --min-grade B --where 'not tag = blurred' --out good
   dexumi export session --format gr00t --hand sharpa_left --hand sharpa_right --out dataset
   dexumi export session --format dreamzero --variant reduced --out dataset
   dexumi export session --format dreamdojo --out cups_g1"
@@ -128,6 +139,8 @@ pub struct Outcome {
     pub dataset: Report,
     /// Per episode, in order.
     pub resampled: Vec<ResampleReport>,
+    /// Episodes that --min-grade or --where left out.
+    pub deselected: Vec<PathBuf>,
 }
 
 fn side_of(hand: &Hand) -> Side {
@@ -137,35 +150,13 @@ fn side_of(hand: &Hand) -> Side {
     }
 }
 
-/// The rig's hand, and its twin where the other side was recorded too.
-fn hands_of(aligned: &Aligned) -> Result<Vec<Arc<Hand>>> {
-    let name = &aligned.episode.rig.hand;
-    let own = retarget::hand_of(name)?;
-    let (this, other) = match side_of(&own) {
-        Side::Left => ("left", "right"),
-        Side::Right => ("right", "left"),
-    };
-    let topics = aligned.episode.file.topics();
-    let recorded = |side: &str| {
-        [
-            format!("/exo/{side}/encoders"),
-            format!("/glove/{side}/keypoints"),
-        ]
-        .iter()
-        .any(|topic| topics.get(topic).is_some_and(|(_, count)| *count > 0))
-    };
-    let mut hands = vec![own];
-    if recorded(other) {
-        let twin = name.replace(this, other);
-        if twin == *name {
-            bail!(
-                "both sides were recorded, but the rig's hand `{name}` does not name its side; \
-                 give both hands: --hand LEFT --hand RIGHT"
-            );
-        }
-        hands.push(retarget::hand_of(&twin)?);
+/// A verdict as the dataset keeps it.
+fn quality_of(judged: &Judged) -> Quality {
+    Quality {
+        grade: judged.verdict.grade.to_string(),
+        tags: judged.verdict.tags.clone(),
+        verdict: check::verdict_json(&judged.verdict),
     }
-    Ok(hands)
 }
 
 impl Export {
@@ -178,7 +169,7 @@ impl Export {
         }
         let given = self.hand.iter().map(|name| retarget::hand_of(name));
         let given: Vec<Arc<Hand>> = given.collect::<Result<_>>()?;
-        let episodes = all_episodes(&self.paths)?;
+        let (episodes, deselected) = self.judged()?;
         let options = Options {
             codec: match self.codec {
                 VideoCodec::Av1 => Codec::Av1,
@@ -197,9 +188,10 @@ impl Export {
         let mut failure = None;
         let mut progress = Progress::new("export", 1000 * episodes.len() as u64);
         let outcome = {
-            let mut each = episodes.iter().map(|path| {
+            let mut each = episodes.iter().map(|(path, judged)| {
                 let mut prepare = || -> Result<_> {
-                    let (episode, report) = self.resampled(path, &given, fps)?;
+                    let (mut episode, report) = self.resampled(path, &given, fps)?;
+                    episode.quality = judged.as_ref().map(quality_of);
                     resampled.push(report);
                     Ok(episode)
                 };
@@ -235,7 +227,61 @@ impl Export {
             (Err(ExportError::NoEpisodes { .. }), Some(error)) => return Err(error),
             (Err(error), _) => return Err(error).context("cannot export"),
         };
-        Ok(Outcome { dataset, resampled })
+        Ok(Outcome {
+            dataset,
+            resampled,
+            deselected,
+        })
+    }
+
+    /// The episodes that are wanted, with their verdicts, and those that are not. One that cannot be
+    /// judged has none; where something is asked of verdicts, it is not wanted.
+    fn judged(&self) -> Result<(Vec<(PathBuf, Option<Judged>)>, Vec<PathBuf>)> {
+        let episodes = all_episodes(&self.paths)?;
+        if self.no_check {
+            return Ok((
+                episodes.into_iter().map(|path| (path, None)).collect(),
+                Vec::new(),
+            ));
+        }
+        // Verdicts and datasets appear whole or not at all.
+        let interrupt = Interrupt::never();
+        let found = check::verdicts(
+            &episodes,
+            &self.alignment,
+            &self.hand,
+            None,
+            None,
+            &interrupt,
+        )?;
+        for one in &found.unjudged {
+            eprintln!("note: not judged: {}: {:#}", one.path.display(), one.error);
+        }
+        let mut judged: std::collections::BTreeMap<PathBuf, Judged> = found
+            .judged
+            .into_iter()
+            .map(|judged| (judged.path.clone(), judged))
+            .collect();
+        let (mut wanted, mut deselected) = (Vec::new(), Vec::new());
+        for path in episodes {
+            let judged = judged.remove(&path);
+            let takes = match &judged {
+                Some(judged) => self.selection.takes(judged)?,
+                None => self.selection.is_all(),
+            };
+            match takes {
+                true => wanted.push((path, judged)),
+                false => deselected.push(path),
+            }
+        }
+        if wanted.is_empty() && !deselected.is_empty() {
+            bail!(
+                "none of {} episodes passes --min-grade and --where, expected one; \
+                 `dexumi check` says why",
+                deselected.len()
+            );
+        }
+        Ok((wanted, deselected))
     }
 
     /// An episode on the grid, retargeted to the hands `given`, or else to the rig's.
@@ -247,7 +293,7 @@ impl Export {
     ) -> Result<(Resampled, ResampleReport)> {
         let aligned = self.alignment.load(path)?;
         let hands = match given {
-            [] => hands_of(&aligned)?,
+            [] => retarget::hands_of(&aligned.episode)?,
             given => given.to_vec(),
         };
         let mut derived = Vec::new();
@@ -283,6 +329,9 @@ impl Export {
         for warning in &dataset.warnings {
             eprintln!("note: {warning}");
         }
+        for path in &outcome.deselected {
+            eprintln!("not selected: {}", path.display());
+        }
         for rejected in &dataset.rejected {
             eprintln!("left out episode {}: {}", rejected.received, rejected.why);
         }
@@ -303,7 +352,7 @@ impl Export {
         if self.json {
             print_json(&outcome)?;
         }
-        let lossy = !dataset.rejected.is_empty() || filled > 0;
+        let lossy = !dataset.rejected.is_empty() || !outcome.deselected.is_empty() || filled > 0;
         Ok(if lossy { Exit::Lossy } else { Exit::Done })
     }
 }

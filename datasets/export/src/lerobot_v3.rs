@@ -103,6 +103,7 @@ impl Layout for Files {
             data_file,
             meta_file,
             videos: &videos,
+            quality: book.quality_words(episode),
         };
         let batch = tables::batch(row.columns(&batch), book.root)?;
         self.meta.write(&batch, false)

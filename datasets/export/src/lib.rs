@@ -59,7 +59,7 @@ pub use formats::{Episodes, FORMATS, Format, Write, format};
 pub use jpeg::size as jpeg_size;
 pub use model::{
     CameraRole, CameraTrack, Extra, ExtraValues, ForceTrack, HandMotion, ImageSource,
-    KeypointTrack, Resampled, Side, Subtask,
+    KeypointTrack, Quality, Resampled, Side, Subtask,
 };
 pub use options::{CameraReport, Codec, FitMode, Options, Progress, Rejected, Report};
 pub use resample::{

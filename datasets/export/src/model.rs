@@ -34,6 +34,19 @@ pub struct Resampled {
     pub subtasks: Vec<Subtask>,
     /// Further values, one row per step, declared as features of their own.
     pub extras: Vec<Extra>,
+    /// How good the recording is, where it was judged; goes into the metadata.
+    pub quality: Option<Quality>,
+}
+
+/// What was said of an episode's quality.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Quality {
+    /// Its grade, such as `B`.
+    pub grade: String,
+    /// Words to filter by, without commas.
+    pub tags: Vec<String>,
+    /// All that was found, a JSON object.
+    pub verdict: serde_json::Value,
 }
 
 /// Left or right.

@@ -88,6 +88,8 @@ pub(crate) struct Description<'a> {
     pub data_file: u64,
     pub meta_file: u64,
     pub videos: &'a [PlacedVideo],
+    /// Grade and tags, in a dataset whose episodes were judged.
+    pub quality: Option<[String; 2]>,
 }
 
 impl Description<'_> {
@@ -143,6 +145,15 @@ impl Description<'_> {
             }
         }
         place(&mut columns, "meta/episodes", self.meta_file);
+        let words = ["quality/grade", "quality/tags"]
+            .into_iter()
+            .zip(self.quality.iter().flatten());
+        for (name, word) in words {
+            columns.push((
+                name.into(),
+                Arc::new(StringArray::from(vec![word.as_str()])),
+            ));
+        }
         columns
     }
 }

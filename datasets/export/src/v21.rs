@@ -122,6 +122,10 @@ impl Layout for Files {
             let each = subtasks.map(|s| json!({"start": s.from, "end": s.to, "text": s.text}));
             line["sub_tasks"] = each.collect();
         }
+        if let Some([grade, tags]) = book.quality_words(episode) {
+            line["quality_grade"] = json!(grade);
+            line["quality_tags"] = json!(tags);
+        }
         lines.episodes.add(&line)?;
         self.invalid
             .push((0..steps).filter(|&k| !episode.is_valid(k)).collect());

@@ -136,6 +136,8 @@ fn check(
 fn nothing_besides(dataset: &Path, expected: &BTreeSet<PathBuf>) -> Result<(), ExportError> {
     let mut present = BTreeSet::new();
     list(dataset, dataset, &mut present)?;
+    // Any format may have verdicts on its episodes.
+    present.remove(Path::new(crate::writing::QUALITY_FILE));
     match present.difference(expected).next() {
         Some(extra) => Err(invalid("superfluous file", &dataset.join(extra))),
         None => Ok(()),

@@ -16,6 +16,7 @@ use crate::options::{CameraReport, Options, Progress, Rejected, Report};
 use crate::staging::Staging;
 use crate::stats::PixelCounts;
 use crate::timestamp::MAX_EPISODE_SECS;
+use crate::v21::Jsonl;
 use crate::verify;
 use crate::video::{Encoded, Job};
 
@@ -84,7 +85,19 @@ pub(crate) struct Book<'a> {
     pub rows: u64,
     pub episodes: u64,
     warnings: Vec<String>,
+    quality: Verdicts,
 }
+
+/// Whether episodes were judged, as the first one says.
+enum Verdicts {
+    Unknown,
+    Absent,
+    /// One line an episode, in [`QUALITY_FILE`].
+    Kept(Jsonl),
+}
+
+/// What was found of each episode's quality: JSON, one line an episode.
+pub(crate) const QUALITY_FILE: &str = "meta/quality.jsonl";
 
 /// Writes `episodes` into the folder `out`, which must not exist or be empty.
 ///
@@ -126,6 +139,7 @@ pub(crate) fn write<L: Layout>(
         rows: 0,
         episodes: 0,
         warnings: Vec::new(),
+        quality: Verdicts::Unknown,
     };
     let mut rejected = Vec::new();
     let mut received = 0;
@@ -138,6 +152,7 @@ pub(crate) fn write<L: Layout>(
             }),
             accepted => {
                 let accepted = accepted?;
+                book.keep_quality(&accepted.episode)?;
                 layout.append(&book, &accepted)?;
                 book.count(&accepted);
             }
@@ -166,6 +181,9 @@ pub(crate) fn write<L: Layout>(
         .collect();
     warnings.append(&mut book.warnings);
     warnings.extend(layout.finish(&book)?);
+    if let Verdicts::Kept(lines) = std::mem::replace(&mut book.quality, Verdicts::Absent) {
+        lines.finish()?;
+    }
     book.finish()?;
     progress(Progress::Checking);
     verify::verify_as(plan.name, staging.path(), out, &options)?;
@@ -377,6 +395,35 @@ impl Book<'_> {
             unreachable!("files are written for accepted episodes alone");
         };
         schema
+    }
+
+    /// Writes an episode's verdict, where the first one has one.
+    fn keep_quality(&mut self, episode: &Resampled) -> Result<(), ExportError> {
+        if let Verdicts::Unknown = self.quality {
+            self.quality = match episode.quality {
+                Some(_) => Verdicts::Kept(Jsonl::create(self.root.join(QUALITY_FILE))?),
+                None => Verdicts::Absent,
+            };
+        }
+        let Verdicts::Kept(lines) = &mut self.quality else {
+            return Ok(());
+        };
+        let verdict = episode.quality.as_ref().map(|quality| &quality.verdict);
+        lines.add(&serde_json::json!({
+            "episode_index": self.episodes,
+            "episode_id": episode.episode_id,
+            "verdict": verdict,
+        }))
+    }
+
+    /// Grade and comma-separated tags for the episode's line in the metadata; empty for one that was
+    /// not judged among others that were.
+    pub fn quality_words(&self, episode: &Resampled) -> Option<[String; 2]> {
+        let Verdicts::Kept(_) = self.quality else {
+            return None;
+        };
+        let quality = episode.quality.as_ref();
+        Some(quality.map_or_else(Default::default, |q| [q.grade.clone(), q.tags.join(",")]))
     }
 
     /// Writes what all layouts have and removes what was temporary.

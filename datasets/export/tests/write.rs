@@ -5,7 +5,7 @@ mod synthetic;
 use std::path::Path;
 use std::process::Command;
 
-use dexumi_export::{Codec, Options, Progress, format, verify};
+use dexumi_export::{Codec, Options, Progress, Quality, format, verify};
 use synthetic::{
     JOINTS, SMALL, assert_holds, episode, ffmpeg_is_installed, folder, jpegs, listing, options,
     run, write,
@@ -44,6 +44,47 @@ fn a_dataset_has_the_files_and_the_description_of_the_format() {
         .map(|f| out.join(f).metadata().unwrap().len())
         .sum();
     assert_eq!(report.bytes, bytes);
+}
+
+#[test]
+fn verdicts_on_quality_are_in_the_metadata() {
+    if !ffmpeg_is_installed() {
+        return;
+    }
+    let temporary = folder();
+    let images = jpegs("testsrc2", 40, SMALL);
+    let make = || {
+        (0..2).map(|n| {
+            let mut made = episode(n, 40, &[("head", SMALL, &images[..])]);
+            let tags = ["blurred".to_owned(), "dark".to_owned()];
+            made.quality = Some(Quality {
+                grade: ["A", "C"][n as usize].to_owned(),
+                tags: tags[..2 * n as usize].to_vec(),
+                verdict: serde_json::json!({"grade": (["A", "C"][n as usize])}),
+            });
+            made
+        })
+    };
+    let out = temporary.path().join("v3");
+    write(make(), &out, &options()).unwrap();
+    let lines = std::fs::read_to_string(out.join("meta/quality.jsonl")).unwrap();
+    let lines: Vec<serde_json::Value> = lines
+        .lines()
+        .map(|line| serde_json::from_str(line).unwrap())
+        .collect();
+    assert_eq!(
+        (lines.len(), &lines[1]["verdict"]["grade"]),
+        (2, &"C".into())
+    );
+    let v21 = temporary.path().join("v21");
+    let format = format("lerobot-v2.1").unwrap();
+    (format.write)(&mut make().map(Ok), &v21, &options(), &mut |_| {}).unwrap();
+    let episodes = std::fs::read_to_string(v21.join("meta/episodes.jsonl")).unwrap();
+    let last: serde_json::Value = serde_json::from_str(episodes.lines().last().unwrap()).unwrap();
+    assert_eq!(
+        (&last["quality_grade"], &last["quality_tags"]),
+        (&"C".into(), &"blurred,dark".into())
+    );
 }
 
 #[test]

@@ -39,7 +39,13 @@ impl Signature {
             columns.extend(["x", "y", "z"].map(|axis| format!("{name} {axis}")));
         }
         for (side, joints) in &motion.joints {
-            let count = joints.angles.iter().flatten().map(Vec::len).next().unwrap_or(0);
+            let count = joints
+                .angles
+                .iter()
+                .flatten()
+                .map(Vec::len)
+                .next()
+                .unwrap_or(0);
             columns.extend((0..count).map(|joint| format!("{side} {joint}")));
         }
         let row = |point: usize| -> Option<Vec<f64>> {
@@ -98,7 +104,9 @@ impl Signature {
             .map(|column| {
                 let values = || self.values.iter().skip(column).step_by(columns);
                 let mean = values().map(|v| f64::from(*v)).sum::<f64>() / POINTS as f64;
-                values().map(|v| (f64::from(*v) - mean).powi(2)).sum::<f64>()
+                values()
+                    .map(|v| (f64::from(*v) - mean).powi(2))
+                    .sum::<f64>()
             })
             .sum()
     }
@@ -133,7 +141,10 @@ pub fn mark_duplicates(verdicts: &mut [Verdict]) {
             }
         }
     }
-    let names: Vec<String> = verdicts.iter().map(|verdict| verdict.episode.clone()).collect();
+    let names: Vec<String> = verdicts
+        .iter()
+        .map(|verdict| verdict.episode.clone())
+        .collect();
     for (verdict, nearest) in verdicts.iter_mut().zip(nearest) {
         verdict.figures.retain(|figure| figure.metric != metric.key);
         if let Some((distance, at)) = nearest {

@@ -139,7 +139,11 @@ impl Condition {
                     Outcome::Failure => "failure",
                 };
                 let found = match *word {
-                    "tag" => verdict.tags.iter().chain(&of.notes.tags).any(|tag| matches(tag)),
+                    "tag" => verdict
+                        .tags
+                        .iter()
+                        .chain(&of.notes.tags)
+                        .any(|tag| matches(tag)),
                     "task" => matches(&verdict.task),
                     "operator" => matches(&verdict.operator),
                     "outcome" => matches(outcome),
@@ -186,10 +190,12 @@ fn tokens(text: &str) -> Vec<String> {
             sign.len()
         } else {
             let ends = |c: char| c.is_whitespace() || "()<>=!~\"'≥".contains(c);
-            rest.find(ends).filter(|at| *at > 0).unwrap_or(match rest.find(ends) {
-                Some(_) => first.len_utf8(),
-                None => rest.len(),
-            })
+            rest.find(ends)
+                .filter(|at| *at > 0)
+                .unwrap_or(match rest.find(ends) {
+                    Some(_) => first.len_utf8(),
+                    None => rest.len(),
+                })
         };
         tokens.push(rest[..length].to_owned());
         rest = rest[length..].trim_start();
@@ -208,7 +214,9 @@ impl Reader<'_> {
     }
 
     fn takes(&mut self, word: &str) -> bool {
-        let is_it = self.peek().is_some_and(|token| token.eq_ignore_ascii_case(word));
+        let is_it = self
+            .peek()
+            .is_some_and(|token| token.eq_ignore_ascii_case(word));
         self.at += usize::from(is_it);
         is_it
     }

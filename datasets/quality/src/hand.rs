@@ -3,12 +3,9 @@
 use std::collections::BTreeMap;
 
 use dexumi_episode::{
-    EpisodeError, SessionTime, StreamKind, align::stamped, schema::Keypoints,
-    schema::Retargeted,
+    EpisodeError, SessionTime, StreamKind, align::stamped, schema::Keypoints, schema::Retargeted,
 };
-use dexumi_retarget::{
-    CLIPPED_LIMIT, CLIPPED_VELOCITY, NO_ANSWER_YET, NON_FINITE_HELD,
-};
+use dexumi_retarget::{CLIPPED_LIMIT, CLIPPED_VELOCITY, NO_ANSWER_YET, NON_FINITE_HELD};
 
 use crate::{
     measured::{Input, Measured},
@@ -91,7 +88,10 @@ fn deviation_over_mean(values: impl Iterator<Item = f64> + Clone) -> f64 {
 
 pub(crate) fn outside_calibration(measured: &Measured<'_>) -> Vec<Found> {
     let timeline = measured.input.timeline;
-    let calibrated = timeline.joints.iter().filter(|(_, joints)| joints.calibrated);
+    let calibrated = timeline
+        .joints
+        .iter()
+        .filter(|(_, joints)| joints.calibrated);
     calibrated
         .filter_map(|(side, _)| {
             let report = timeline.report.get(&format!("/exo/{side}/encoders"))?;
@@ -111,10 +111,7 @@ pub(crate) struct RetargetedSteps {
 }
 
 impl RetargetedSteps {
-    pub(crate) fn of(
-        side: &str,
-        steps: impl Iterator<Item = Retargeted>,
-    ) -> Self {
+    pub(crate) fn of(side: &str, steps: impl Iterator<Item = Retargeted>) -> Self {
         let (mut answered, mut limit, mut speed, mut held) = (0_u64, 0_u64, 0_u64, 0_u64);
         for step in steps {
             if step.flags & (NON_FINITE_HELD | NO_ANSWER_YET) != 0 {
@@ -122,7 +119,10 @@ impl RetargetedSteps {
                 continue;
             }
             answered += 1;
-            let is_far = step.residual.iter().any(|residual| residual.abs() > HIT_RAD);
+            let is_far = step
+                .residual
+                .iter()
+                .any(|residual| residual.abs() > HIT_RAD);
             limit += u64::from(is_far && step.flags & CLIPPED_LIMIT != 0);
             speed += u64::from(is_far && step.flags & CLIPPED_VELOCITY != 0);
         }

@@ -214,7 +214,10 @@ fn windows(input: &Input<'_>, track: &ImageTrack) -> Vec<std::ops::RangeInclusiv
     let mut spans: Vec<(f64, usize)> = (0..count)
         .map(|index| {
             let from = first + Delta::from_secs_f64(index as f64 * SYNC_WINDOW_S);
-            (sync::motion_between(input.timeline, from, SYNC_WINDOW_S), index)
+            (
+                sync::motion_between(input.timeline, from, SYNC_WINDOW_S),
+                index,
+            )
         })
         .collect();
     spans.sort_by(|a, b| b.0.total_cmp(&a.0).then(a.1.cmp(&b.1)));
@@ -293,7 +296,10 @@ impl CameraLook {
         let mut plots = Vec::new();
         if let Ok(lag) = &self.lag {
             plots.push(Plot {
-                title: format!("{name}: motion of the image [pixel], and what {} explains", lag.against),
+                title: format!(
+                    "{name}: motion of the image [pixel], and what {} explains",
+                    lag.against
+                ),
                 lines: lag.lines(start),
             });
             let curve = lag.curve.iter().map(|&(lag_s, r)| (lag_s, r));
@@ -322,10 +328,7 @@ impl CameraLook {
 }
 
 /// A figure of each camera whose images could be looked at.
-fn each(
-    measured: &Measured<'_>,
-    of: impl Fn(&CameraLook, &str) -> Option<Found>,
-) -> Vec<Found> {
+fn each(measured: &Measured<'_>, of: impl Fn(&CameraLook, &str) -> Option<Found>) -> Vec<Found> {
     let cameras = measured.cameras.iter();
     cameras
         .filter(|(_, look)| look.images > 0 && !look.is_raw)
@@ -357,7 +360,12 @@ pub(crate) fn blurred(measured: &Measured<'_>) -> Vec<Found> {
 pub(crate) fn dark(measured: &Measured<'_>) -> Vec<Found> {
     each(measured, |look, name| {
         let share = look.share_of_glances(|glance| glance.brightness < LIT)?;
-        let usual = median(look.glances.iter().map(|glance| glance.brightness).collect());
+        let usual = median(
+            look.glances
+                .iter()
+                .map(|glance| glance.brightness)
+                .collect(),
+        );
         Some(Found::new(name, share).noting(format!("median brightness {usual:.0}")))
     })
 }

@@ -223,7 +223,11 @@ mod tests {
         for (at, metric) in METRICS.iter().enumerate() {
             assert!(METRICS[..at].iter().all(|other| other.key != metric.key));
             let limits: Vec<f64> = metric.limits.iter().flatten().copied().collect();
-            assert!(!limits.is_empty() && !metric.source.is_empty(), "{}", metric.key);
+            assert!(
+                !limits.is_empty() && !metric.source.is_empty(),
+                "{}",
+                metric.key
+            );
             let worsens = limits.windows(2).all(|pair| match metric.worse {
                 Worse::Above => pair[0] < pair[1],
                 Worse::Below => pair[0] > pair[1],

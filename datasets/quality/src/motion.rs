@@ -93,7 +93,9 @@ impl Motion {
                     .collect();
                 let angles: Vec<Option<Vec<f64>>> = (0..steps)
                     .map(|step| {
-                        let row = channels.iter().map(|channel| Some(channel[step].as_ref()?[0]));
+                        let row = channels
+                            .iter()
+                            .map(|channel| Some(channel[step].as_ref()?[0]));
                         row.collect()
                     })
                     .collect();
@@ -102,7 +104,13 @@ impl Motion {
                     moves.fold(0.0, f64::max)
                 };
                 let speed_rad_s = rates(&angles, fastest);
-                (side.clone(), Joints { angles, speed_rad_s })
+                (
+                    side.clone(),
+                    Joints {
+                        angles,
+                        speed_rad_s,
+                    },
+                )
             })
             .collect();
         let gloves: BTreeMap<_, _> = hands
@@ -119,9 +127,10 @@ impl Motion {
                 }
                 let places = smoothed(&track, Vec::clone, steps, at, timeline.max_gap);
                 let mean = |a: &Vec<f64>, b: &Vec<f64>| {
-                    let moves = a.chunks(3).zip(b.chunks(3)).map(|(a, b)| {
-                        (0..3).map(|i| (b[i] - a[i]).powi(2)).sum::<f64>().sqrt()
-                    });
+                    let moves = a
+                        .chunks(3)
+                        .zip(b.chunks(3))
+                        .map(|(a, b)| (0..3).map(|i| (b[i] - a[i]).powi(2)).sum::<f64>().sqrt());
                     moves.sum::<f64>() / 21.0
                 };
                 (side.clone(), rates(&places, mean))
@@ -139,7 +148,9 @@ impl Motion {
             mark(&body.speed_m_s, IDLE_M_S);
             mark(&body.turn_rad_s, IDLE_RAD_S);
         }
-        joints.values().for_each(|joints| mark(&joints.speed_rad_s, IDLE_RAD_S));
+        joints
+            .values()
+            .for_each(|joints| mark(&joints.speed_rad_s, IDLE_RAD_S));
         gloves.values().for_each(|speeds| mark(speeds, IDLE_M_S));
         Self {
             start,
@@ -261,7 +272,11 @@ fn smoothed<T>(
             return None;
         }
         let values = sums.iter().zip(&moments);
-        Some(values.map(|(sum, moment)| (s2 * sum - s1 * moment) / determinant).collect())
+        Some(
+            values
+                .map(|(sum, moment)| (s2 * sum - s1 * moment) / determinant)
+                .collect(),
+        )
     };
     (0..steps).map(one).collect()
 }
@@ -348,7 +363,8 @@ pub(crate) fn wrist_jitter(measured: &Measured<'_>) -> Vec<Found> {
             let mut thirds: Vec<f64> = (0..track.times.len().saturating_sub(3))
                 .filter(|&at| even(&track.times, at, timeline.max_gap))
                 .map(|at| {
-                    let third = place(at + 3) - 3.0 * place(at + 2) + 3.0 * place(at + 1) - place(at);
+                    let third =
+                        place(at + 3) - 3.0 * place(at + 2) + 3.0 * place(at + 1) - place(at);
                     third.norm()
                 })
                 .collect();
@@ -437,8 +453,14 @@ pub(crate) fn jerk_peaks(measured: &Measured<'_>) -> Vec<Found> {
                 return None;
             }
             let mean = squares.iter().sum::<f64>() / squares.len() as f64;
-            let peaks = squares.iter().filter(|square| **square > 25.0 * mean).count();
-            Some(Found::new(name, 100.0 * peaks as f64 / squares.len() as f64))
+            let peaks = squares
+                .iter()
+                .filter(|square| **square > 25.0 * mean)
+                .count();
+            Some(Found::new(
+                name,
+                100.0 * peaks as f64 / squares.len() as f64,
+            ))
         })
         .collect()
 }
@@ -447,7 +469,10 @@ pub(crate) fn idle_share(measured: &Measured<'_>) -> Vec<Found> {
     let known = || measured.motion.idle.iter().flatten();
     let (idle, all) = (known().filter(|idle| **idle).count(), known().count());
     let share = || 100.0 * idle as f64 / all as f64;
-    (all > 0).then(|| Found::new("", share())).into_iter().collect()
+    (all > 0)
+        .then(|| Found::new("", share()))
+        .into_iter()
+        .collect()
 }
 
 pub(crate) fn idle_ends(measured: &Measured<'_>) -> Vec<Found> {
@@ -467,10 +492,11 @@ pub(crate) fn idle_ends(measured: &Measured<'_>) -> Vec<Found> {
         Some(_) => ends(&mut motion.idle.iter().rev()),
         None => 0,
     };
-    vec![
-        Found::new("", of(begin + end))
-            .noting(format!("{:.1} s at the beginning, {:.1} s at the end", of(begin), of(end))),
-    ]
+    vec![Found::new("", of(begin + end)).noting(format!(
+        "{:.1} s at the beginning, {:.1} s at the end",
+        of(begin),
+        of(end)
+    ))]
 }
 
 /// Samples at the end of the sensor's range: an extreme that cuts off what rises steeply to it, and
@@ -505,7 +531,10 @@ fn cut_at_top(values: &[f64]) -> usize {
             at += 1;
             continue;
         }
-        let run = values[at..].iter().take_while(|value| **value == top).count();
+        let run = values[at..]
+            .iter()
+            .take_while(|value| **value == top)
+            .count();
         // A round top falls by 1.5 counts within half its flat length; one that is cut off, by what
         // the hand did.
         let half = (run / 2).max(3);
@@ -519,10 +548,18 @@ fn cut_at_top(values: &[f64]) -> usize {
         at += run;
     }
     // A sensor that flickers everywhere but at its top stands at its end there.
-    let below = || values.windows(2).filter(|pair| pair[0] < top && pair[1] < top);
+    let below = || {
+        values
+            .windows(2)
+            .filter(|pair| pair[0] < top && pair[1] < top)
+    };
     let still = below().filter(|pair| pair[0] == pair[1]).count();
     let flickers = 10 * still < 8 * below().count();
-    if is_rail || flickers || runs > 1 { cut } else { 0 }
+    if is_rail || flickers || runs > 1 {
+        cut
+    } else {
+        0
+    }
 }
 
 #[cfg(test)]

@@ -12,9 +12,15 @@ fn arms<'a>(measured: &Measured<'a>) -> impl Iterator<Item = &'a ArmFigures> + u
 pub(crate) fn unreachable(measured: &Measured<'_>) -> Vec<Found> {
     let found = |figures: &ArmFigures| {
         let report = &figures.report;
-        let where_ = if figures.searched { ", base searched" } else { "" };
-        Found::new(&report.arm, 100.0 - report.reachable_percent)
-            .noting(format!("{} of {} steps reached{where_}", report.reached, report.steps))
+        let where_ = if figures.searched {
+            ", base searched"
+        } else {
+            ""
+        };
+        Found::new(&report.arm, 100.0 - report.reachable_percent).noting(format!(
+            "{} of {} steps reached{where_}",
+            report.reached, report.steps
+        ))
     };
     arms(measured).map(found).collect()
 }

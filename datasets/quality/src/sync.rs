@@ -93,9 +93,7 @@ impl Reference {
 
     fn times(&self) -> impl Iterator<Item = (usize, SessionTime)> + use<> {
         let (origin, steps) = (self.origin, self.points.len() / self.dimensions);
-        (0..steps).map(move |step| {
-            (step, origin + Delta::from_secs_f64(step as f64 * GRID_S))
-        })
+        (0..steps).map(move |step| (step, origin + Delta::from_secs_f64(step as f64 * GRID_S)))
     }
 
     /// A body's motion in the world.
@@ -151,7 +149,11 @@ impl Reference {
         if let Some(poses) = &self.poses {
             let pose = |step: usize, part: f64| {
                 let pair = poses.get(step..step + 2)?;
-                Some(Isometry3::between(pair[0].as_ref()?, pair[1].as_ref()?, part))
+                Some(Isometry3::between(
+                    pair[0].as_ref()?,
+                    pair[1].as_ref()?,
+                    part,
+                ))
             };
             let (Some(from), Some(to)) = (pose(a, fa), pose(b, fb)) else {
                 return false;
@@ -306,7 +308,11 @@ fn fit(reference: &Reference, pairs: &[Pair], seen: &[[f64; SHIFTS]], lag_s: f64
     for (x, &index) in rows.chunks_exact(n).zip(&known) {
         let block = index * BLOCKS / pairs.len();
         for part in 0..SHIFTS {
-            let explained: f64 = x.iter().zip(coefficients.column(part)).map(|(x, c)| x * c).sum();
+            let explained: f64 = x
+                .iter()
+                .zip(coefficients.column(part))
+                .map(|(x, c)| x * c)
+                .sum();
             let about = seen[index][part] - sums[part] / count;
             let rest = seen[index][part] - explained;
             left[block][part] += rest.abs();
@@ -319,7 +325,11 @@ fn fit(reference: &Reference, pairs: &[Pair], seen: &[[f64; SHIFTS]], lag_s: f64
     let chance = (count - 1.0) / (count - n as f64);
     let correlation = (0..SHIFTS)
         .filter(|part| all[*part] > 0.0)
-        .map(|part| (1.0 - chance * unexplained[part] / all[part]).max(0.0).sqrt())
+        .map(|part| {
+            (1.0 - chance * unexplained[part] / all[part])
+                .max(0.0)
+                .sqrt()
+        })
         .fold(0.0, f64::max);
     Some(Fit {
         left,
@@ -344,7 +354,11 @@ impl Fit {
         let logarithms = (0..SHIFTS).map(|part| {
             let (left, motion) = (sum(&self.left, part), sum(&self.motion, part));
             // A part of nothing, such as a wall, has no motion to explain.
-            if motion > 1e-9 { (chance * left / motion).max(1e-6).ln() } else { 0.0 }
+            if motion > 1e-9 {
+                (chance * left / motion).max(1e-6).ln()
+            } else {
+                0.0
+            }
         });
         -logarithms.sum::<f64>() / SHIFTS as f64
     }
@@ -362,12 +376,18 @@ pub(crate) fn lag(pairs: &[Pair], timeline: &Timeline) -> Result<Lag, String> {
         ));
     }
     let most_lag = Delta::from_secs_f64(MOST_LAG_S + GRID_S);
-    let span = (pairs[0].from - most_lag, pairs[pairs.len() - 1].to + most_lag);
+    let span = (
+        pairs[0].from - most_lag,
+        pairs[pairs.len() - 1].to + most_lag,
+    );
     let seen = tamed(pairs);
     let most = (MOST_LAG_S / GRID_S).round() as i64;
     let lags: Vec<f64> = (-most..=most).map(|step| step as f64 * GRID_S).collect();
     let scores = |fits: &[Option<Fit>], left_out: Option<usize>| -> Vec<f64> {
-        let score = |fit: &Option<Fit>| fit.as_ref().map_or(f64::NEG_INFINITY, |f| f.score(left_out));
+        let score = |fit: &Option<Fit>| {
+            fit.as_ref()
+                .map_or(f64::NEG_INFINITY, |f| f.score(left_out))
+        };
         fits.iter().map(score).collect()
     };
     let mut best: Option<(f64, usize, Reference, Vec<Option<Fit>>)> = None;
@@ -386,7 +406,9 @@ pub(crate) fn lag(pairs: &[Pair], timeline: &Timeline) -> Result<Lag, String> {
         best.ok_or("no tracker and no joints to hold images against")?;
     let curve = scores(&fits, None);
     let (seconds, _, _) = peak(&lags, &curve, 0..lags.len());
-    let found = fits[at].as_ref().ok_or("too few images with known motion")?;
+    let found = fits[at]
+        .as_ref()
+        .ok_or("too few images with known motion")?;
     if found.correlation < LEAST_CORRELATION {
         return Err(format!(
             "correlation {:.2} with {}, expected at least {LEAST_CORRELATION}",
@@ -395,9 +417,7 @@ pub(crate) fn lag(pairs: &[Pair], timeline: &Timeline) -> Result<Lag, String> {
     }
     let rival = (1..curve.len() - 1)
         .filter(|&k| curve[k] >= curve[k - 1] && curve[k] >= curve[k + 1])
-        .find(|&k| {
-            (lags[k] - seconds).abs() > RIVAL_LAG_S && height - curve[k] < RIVAL.ln()
-        });
+        .find(|&k| (lags[k] - seconds).abs() > RIVAL_LAG_S && height - curve[k] < RIVAL.ln());
     if let Some(rival) = rival {
         return Err(format!(
             "lags of {:.0} and {:.0} ms go equally well",
@@ -480,7 +500,11 @@ fn peak(lags: &[f64], curve: &[f64], within: Range<usize>) -> (f64, f64, usize) 
     }
     let (l, m, r) = (curve[at - 1], curve[at], curve[at + 1]);
     let bend = l - 2.0 * m + r;
-    let shift = if bend < 0.0 { 0.5 * (l - r) / bend } else { 0.0 };
+    let shift = if bend < 0.0 {
+        0.5 * (l - r) / bend
+    } else {
+        0.0
+    };
     (lags[at] + shift.clamp(-0.5, 0.5) * GRID_S, m, at)
 }
 
@@ -567,7 +591,10 @@ mod tests {
                 .collect();
             let lag = lag(&pairs, &timeline).unwrap_or_else(|why| panic!("{late_s}: {why}"));
             let (found, error) = (lag.seconds, lag.error_s);
-            assert!((found - late_s).abs() < 0.008, "{late_s}: {found} ± {error}");
+            assert!(
+                (found - late_s).abs() < 0.008,
+                "{late_s}: {found} ± {error}"
+            );
             assert!(lag.correlation > 0.8);
         }
     }

@@ -128,8 +128,8 @@ impl Verdict {
             figure.metric == metric && subject.is_none_or(|subject| figure.subject == subject)
         };
         let known = self.figures.iter().filter(is_it);
-        let worse_is_above = crate::metric(metric)
-            .is_none_or(|metric| metric.worse == crate::Worse::Above);
+        let worse_is_above =
+            crate::metric(metric).is_none_or(|metric| metric.worse == crate::Worse::Above);
         known
             .filter_map(|figure| Some((figure.value?, figure)))
             .max_by(|a, b| match worse_is_above {

@@ -204,12 +204,18 @@ impl<'a> Judge<'a> {
         let name = episode.file.path().file_name().unwrap_or_default();
         let fingerprint = |report: &RetargetReport| EpisodeFile::open(&report.path)?.fingerprint();
         let calibration = calibration.map(|calibration| sha256(calibration.to_toml().as_bytes()));
-        let arm = self.arm.as_ref().map(|plan| sha256_of_model(plan.arm.as_ref()));
+        let arm = self
+            .arm
+            .as_ref()
+            .map(|plan| sha256_of_model(plan.arm.as_ref()));
         Ok(Made {
             input: name.to_string_lossy().into_owned(),
             input_fingerprint: episode.file.fingerprint()?,
             calibration_sha256: calibration.unwrap_or_default(),
-            hands_sha256: hands.iter().map(|hand| sha256_of_model(hand.as_ref())).collect(),
+            hands_sha256: hands
+                .iter()
+                .map(|hand| sha256_of_model(hand.as_ref()))
+                .collect(),
             retargeted_fingerprints: retargeted.map(fingerprint).collect::<Result<_, _>>()?,
             arm_sha256: arm.unwrap_or_default(),
             max_gap_ns: self.alignment.max_gap().nanos(),
@@ -278,7 +284,10 @@ impl<'a> Judge<'a> {
         if let Err(error) = kept
             && !self.has_complained.swap(true, Ordering::Relaxed)
         {
-            eprintln!("note: verdicts are not kept: {:#}", anyhow::Error::from(error));
+            eprintln!(
+                "note: verdicts are not kept: {:#}",
+                anyhow::Error::from(error)
+            );
         }
     }
 }

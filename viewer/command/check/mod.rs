@@ -15,6 +15,7 @@ use super::{Alignment, all_episodes, interrupt::Interrupt, jobs, print_json};
 use crate::{Exit, terminal::Progress};
 use judge::Judge;
 pub use judge::Judged;
+pub use table::verdict_json;
 
 /// Grade episodes: tracking, synchronisation, timing, smoothness, limits, images, language,
 /// duplicates. Each figure has its thresholds (docs/quality.md); an episode has the grade of its
@@ -87,8 +88,13 @@ impl Selection {
             verdict: &judged.verdict,
             notes: &notes,
         };
-        Ok(self.min_grade.is_none_or(|least| judged.verdict.grade.reaches(least))
-            && self.condition.as_ref().is_none_or(|condition| condition.holds(subject)))
+        Ok(self
+            .min_grade
+            .is_none_or(|least| judged.verdict.grade.reaches(least))
+            && self
+                .condition
+                .as_ref()
+                .is_none_or(|condition| condition.holds(subject)))
     }
 }
 
@@ -142,7 +148,10 @@ pub fn verdicts(
             _ => {}
         }
     }
-    let mut verdicts: Vec<_> = judged.iter().map(|one: &Judged| one.verdict.clone()).collect();
+    let mut verdicts: Vec<_> = judged
+        .iter()
+        .map(|one: &Judged| one.verdict.clone())
+        .collect();
     mark_duplicates(&mut verdicts);
     for (one, verdict) in judged.iter_mut().zip(verdicts) {
         one.verdict = verdict;

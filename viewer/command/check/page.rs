@@ -54,7 +54,9 @@ pub fn write(path: &Path, rows: &[Row<'_>], unjudged: &[Unjudged]) -> Result<()>
     for at in worst {
         draw(&mut body, at, &rows[at]);
     }
-    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty());
+    let folder = path
+        .parent()
+        .filter(|folder| !folder.as_os_str().is_empty());
     if let Some(folder) = folder {
         std::fs::create_dir_all(folder).map_err(EpisodeError::io("create folder", folder))?;
     }
@@ -93,10 +95,15 @@ fn head(body: &mut String, rows: &[Row<'_>], unjudged: &[Unjudged]) {
             "<div class=\"card\"><b>{taken}</b><span>pass the conditions</span></div>"
         );
     }
-    body.push_str("</div><div class=\"bar\" role=\"img\" aria-label=\"share of each grade, by time\">");
+    body.push_str(
+        "</div><div class=\"bar\" role=\"img\" aria-label=\"share of each grade, by time\">",
+    );
     for (grade, (_, part)) in GRADES.iter().zip(grades) {
         let share = 100.0 * part / seconds.max(1e-9);
-        let _ = write!(body, "<i class=\"{grade}\" style=\"width:{share:.2}%\"></i>");
+        let _ = write!(
+            body,
+            "<i class=\"{grade}\" style=\"width:{share:.2}%\"></i>"
+        );
     }
     body.push_str("</div>");
     for one in unjudged {
@@ -132,7 +139,11 @@ fn episodes(body: &mut String, rows: &[Row<'_>]) {
          <th style=\"text-align:left\">task</th><th style=\"text-align:left\">found</th></tr></thead><tbody>");
     for (at, row) in rows.iter().enumerate() {
         let verdict = &row.judged.verdict;
-        let left_out = if row.taken { "" } else { " <span class=\"soft\">left out</span>" };
+        let left_out = if row.taken {
+            ""
+        } else {
+            " <span class=\"soft\">left out</span>"
+        };
         let task = match verdict.task.trim() {
             "" => "<span class=\"warn\">(none)</span>".to_owned(),
             task => escape(task),
@@ -166,7 +177,10 @@ fn metrics(body: &mut String, rows: &[Row<'_>]) {
             }
         });
         let counts = [Grade::B, Grade::C, Grade::D].map(|grade| {
-            let count = worst.iter().filter(|figure| figure.grade == Some(grade)).count();
+            let count = worst
+                .iter()
+                .filter(|figure| figure.grade == Some(grade))
+                .count();
             match count {
                 0 => String::new(),
                 _ => count.to_string(),
@@ -174,13 +188,17 @@ fn metrics(body: &mut String, rows: &[Row<'_>]) {
         });
         let at = |part: f64| {
             let index = (part * worst.len().saturating_sub(1) as f64).round() as usize;
-            worst.get(index).map_or("-".to_owned(), |figure| value(figure))
+            worst
+                .get(index)
+                .map_or("-".to_owned(), |figure| value(figure))
         };
         let sign = match metric.worse {
             Worse::Above => "&gt;",
             Worse::Below => "&lt;",
         };
-        let limits = metric.limits.map(|limit| limit.map_or("–".to_owned(), |l| l.to_string()));
+        let limits = metric
+            .limits
+            .map(|limit| limit.map_or("–".to_owned(), |l| l.to_string()));
         let [b, c, d] = counts;
         table.push(vec![
             format!(
@@ -197,8 +215,12 @@ fn metrics(body: &mut String, rows: &[Row<'_>]) {
             d,
         ]);
     }
-    body.push_str("<h2>Metrics</h2><section><details><summary>every metric over all episodes</summary>");
-    let head = ["metric", "measured", "median", "worst", "B, C, D", "B", "C", "D"];
+    body.push_str(
+        "<h2>Metrics</h2><section><details><summary>every metric over all episodes</summary>",
+    );
+    let head = [
+        "metric", "measured", "median", "worst", "B, C, D", "B", "C", "D",
+    ];
     body.push_str(&page::table(&head, &table));
     body.push_str("</details></section>");
 }
@@ -219,7 +241,11 @@ fn draw(body: &mut String, at: usize, row: &Row<'_>) {
         escape(&verdict.id)
     );
     if let Err(error) = thumbnails(body, &row.judged.path) {
-        let _ = write!(body, "<p class=\"bad\">{}</p>", escape(&format!("{error:#}")));
+        let _ = write!(
+            body,
+            "<p class=\"bad\">{}</p>",
+            escape(&format!("{error:#}"))
+        );
     }
     let findings = verdict.findings();
     if findings.is_empty() {
@@ -253,7 +279,11 @@ fn draw(body: &mut String, at: usize, row: &Row<'_>) {
         body.push_str("</div>");
     }
     let all: Vec<&Figure> = verdict.figures.iter().collect();
-    let _ = write!(body, "<details><summary>all {} figures</summary>", all.len());
+    let _ = write!(
+        body,
+        "<details><summary>all {} figures</summary>",
+        all.len()
+    );
     figures(body, &all);
     body.push_str("</details></section>");
 }

@@ -51,7 +51,9 @@ pub fn by_grade<'a>(verdicts: impl Iterator<Item = &'a Verdict> + Clone) -> [(us
 
 /// Prints the table on stdout.
 pub fn print(rows: &[Row<'_>], is_selected: bool) {
-    let width = rows.iter().map(|row| row.judged.path.display().to_string().len());
+    let width = rows
+        .iter()
+        .map(|row| row.judged.path.display().to_string().len());
     let width = width.max().unwrap_or(0).max(7);
     println!("{:width$}  grade      s  findings", "episode");
     for row in rows {
@@ -66,13 +68,21 @@ pub fn print(rows: &[Row<'_>], is_selected: bool) {
                 findings.push(finding(worst));
             }
         }
-        let taken = if is_selected && !row.taken { "  left out" } else { "" };
+        let taken = if is_selected && !row.taken {
+            "  left out"
+        } else {
+            ""
+        };
         println!(
             "{:width$}  {:5} {:6.1}  {}{taken}",
             row.judged.path.display().to_string(),
             verdict.grade,
             verdict.duration_s,
-            if findings.is_empty() { "none".to_owned() } else { findings.join(", ") },
+            if findings.is_empty() {
+                "none".to_owned()
+            } else {
+                findings.join(", ")
+            },
         );
     }
     let verdicts = rows.iter().map(|row| &row.judged.verdict);
@@ -93,18 +103,27 @@ pub fn print(rows: &[Row<'_>], is_selected: bool) {
     }
 }
 
+/// Every number of a verdict, and by which rules.
+pub fn verdict_json(verdict: &Verdict) -> Value {
+    let mut value = json!(verdict);
+    if let Some(map) = value.as_object_mut() {
+        // For finding duplicates; no figure.
+        map.remove("signature");
+        map.insert("rules_sha256".to_owned(), json!(rules_sha256()));
+    }
+    value
+}
+
 /// The rules, and every number of every episode.
 pub fn json(rows: &[Row<'_>], unjudged: &[Unjudged]) -> Value {
     let episodes: Vec<Value> = rows
         .iter()
         .map(|row| {
-            let mut value = json!(row.judged.verdict);
+            let mut value = verdict_json(&row.judged.verdict);
             if let Some(map) = value.as_object_mut() {
                 map.insert("path".to_owned(), json!(row.judged.path));
                 map.insert("passes".to_owned(), json!(row.taken));
                 map.insert("reused".to_owned(), json!(row.judged.reused));
-                // For finding duplicates; no figure.
-                map.remove("signature");
             }
             value
         })
@@ -118,7 +137,10 @@ pub fn json(rows: &[Row<'_>], unjudged: &[Unjudged]) -> Value {
         .iter()
         .zip(by_grade(verdicts))
         .map(|(grade, (count, seconds))| {
-            (grade.to_string(), json!({"episodes": count, "seconds": seconds}))
+            (
+                grade.to_string(),
+                json!({"episodes": count, "seconds": seconds}),
+            )
         })
         .collect();
     json!({

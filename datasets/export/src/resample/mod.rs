@@ -163,6 +163,7 @@ fn grid(
         hands: motions,
         cameras,
         extras: Vec::new(),
+        quality: None,
     };
     report.filled = (0..steps).filter(|&k| !resampled.is_valid(k)).count() as u64;
     Ok((resampled, report))

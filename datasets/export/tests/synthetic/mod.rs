@@ -150,6 +150,7 @@ pub fn episode(number: u32, steps: usize, cameras: &[(&str, (u32, u32), &[Bytes]
             ExtraValues::F64((0..steps).map(|k| k as f64 / steps as f64).collect()),
         )],
         cameras: tracks.collect(),
+        quality: None,
     }
 }
 
