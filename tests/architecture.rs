@@ -16,6 +16,7 @@ const LAYERS: &[(&str, &[&str])] = &[
     ("dexumi_capture", &["dexumi_episode"]),
     ("dexumi_calibrate", &["dexumi_episode"]),
     ("dexumi_retarget", &["dexumi_episode"]),
+    ("dexumi_quality", &["dexumi_episode", "dexumi_retarget"]),
     ("dexumi_live", &["dexumi_episode", "dexumi_capture"]),
     ("dexumi_rerun", &["dexumi_episode", "dexumi_retarget"]),
     (
@@ -23,6 +24,7 @@ const LAYERS: &[(&str, &[&str])] = &[
         &[
             "dexumi_episode",
             "dexumi_export",
+            "dexumi_quality",
             "dexumi_capture",
             "dexumi_calibrate",
             "dexumi_retarget",

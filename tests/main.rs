@@ -9,6 +9,7 @@ mod errors; // what a user sees when something is wrong
 mod kill; // kill -9 in the middle of an episode
 mod presets; // rigs of the documentation and of the emulator
 mod program; // starts the binary and the emulated rig
+mod quality; // recordings with known faults, and what the program says of them
 mod real_input; // a real video and real keypoints, to the pixel
 mod remote; // orders over HTTP, the live view, and who is let in
 mod retarget; // files of keypoints and gloves to robot hands, resuming, Ctrl-C

@@ -5,6 +5,7 @@ use std::process::ExitCode;
 use dexumi_capture::CaptureError;
 use dexumi_episode::EpisodeError;
 use dexumi_export::ExportError;
+use dexumi_quality::QualityError;
 use dexumi_retarget::RetargetError;
 
 /// How the program ends.
@@ -42,6 +43,12 @@ impl Exit {
             if let Some(error) = cause.downcast_ref::<EpisodeError>() {
                 return Self::of_episode(error);
             }
+            if let Some(error) = cause.downcast_ref::<QualityError>() {
+                return match error {
+                    QualityError::Episode(error) => Self::of_episode(error),
+                    QualityError::Stopped { .. } => Self::Failed,
+                };
+            }
             if let Some(error) = cause.downcast_ref::<RetargetError>() {
                 return match error {
                     RetargetError::Episode(error) => Self::of_episode(error),
@@ -51,9 +58,11 @@ impl Exit {
             }
             if let Some(error) = cause.downcast_ref::<ExportError>() {
                 return match error {
-                    ExportError::UnknownFormat { .. } | ExportError::Episode { .. } => {
-                        Self::BadInput
-                    }
+                    ExportError::UnknownFormat { .. }
+                    | ExportError::UnknownVariant { .. }
+                    | ExportError::PathName { .. }
+                    | ExportError::Invalid { .. }
+                    | ExportError::Episode { .. } => Self::BadInput,
                     _ => Self::Failed,
                 };
             }

@@ -21,8 +21,9 @@ use serde::Serialize;
 
 use super::{
     Alignment, calibrate,
+    check::Selection,
     emulate::SceneArguments,
-    export::{Export, VideoCodec},
+    export::{Export, FitChoice, VideoCodec},
     print_json, retarget,
     view::View,
 };
@@ -455,11 +456,17 @@ impl Demo {
         Ok(Export {
             paths: vec![session.to_owned()],
             format: "lerobot-v3".to_owned(),
+            variant: None,
             out: dataset.to_owned(),
-            fps: 30,
+            fps: Some(30),
             image_size: Some((width, height)),
-            codec: VideoCodec::Auto,
-            hand: Some(HAND.to_owned()),
+            codec: VideoCodec::H264,
+            fit: FitChoice::Crop,
+            causal: false,
+            keep_idle: false,
+            hand: vec![HAND.to_owned()],
+            selection: Selection::default(),
+            no_check: false,
             alignment: Alignment {
                 calibration: None,
                 max_gap_ms: 50,

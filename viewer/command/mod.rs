@@ -2,14 +2,18 @@
 
 mod align;
 mod calibrate;
+mod check;
 mod demo;
 mod devices;
 mod emulate;
 mod export;
 mod info;
+mod interrupt;
+mod jobs;
 pub mod record;
 mod recover;
 mod retarget;
+mod verify;
 mod view;
 
 use std::{
@@ -45,6 +49,7 @@ Examples:
   dexumi record --rig rig.toml --task \"pick up the cube\" --seconds 20 --out session
   dexumi info session/episode_0000.mcap
   dexumi export session --format lerobot-v3 --out dataset
+  dexumi verify dataset
 
 Exit codes: 0 done, 1 failed, 2 usage, 3 done but data was lost or rejected,
 10 bad input, 75 a device is busy, missing or silent: try again."
@@ -62,12 +67,14 @@ enum Command {
     Devices(devices::Devices),
     Record(record::Record),
     Info(info::Info),
+    Check(check::Check),
     Recover(recover::Recover),
     Align(align::Align),
     #[command(subcommand)]
     Calibrate(calibrate::Calibrate),
     Retarget(retarget::Retarget),
     Export(export::Export),
+    Verify(verify::Verify),
     View(view::View),
 }
 
@@ -131,11 +138,13 @@ impl Arguments {
             Command::Devices(command) => command.run(),
             Command::Record(command) => command.run(),
             Command::Info(command) => command.run(),
+            Command::Check(command) => command.run(),
             Command::Recover(command) => command.run(),
             Command::Align(command) => command.run(),
             Command::Calibrate(command) => command.run(),
             Command::Retarget(command) => command.run(),
             Command::Export(command) => command.run(),
+            Command::Verify(command) => command.run(),
             Command::View(command) => command.run(),
         }
     }

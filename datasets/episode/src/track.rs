@@ -111,6 +111,13 @@ impl ImageTrack {
         let capture = self.times[index];
         ((capture - time).abs() <= limit).then_some(ImageChoice { index, capture })
     }
+
+    /// Latest image that is not after `time`; `None` where it is older than `limit`.
+    pub fn latest(&self, time: SessionTime, limit: Delta) -> Option<ImageChoice> {
+        let index = self.times.partition_point(|&t| t <= time).checked_sub(1)?;
+        let capture = self.times[index];
+        (time - capture <= limit).then_some(ImageChoice { index, capture })
+    }
 }
 
 #[cfg(test)]

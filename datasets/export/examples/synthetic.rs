@@ -16,9 +16,8 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let count: u32 = arguments.next().map_or(Ok(3), |n| n.parse())?;
     let steps: usize = arguments.next().map_or(Ok(150), |n| n.parse())?;
     let codec = match arguments.next().as_deref() {
-        Some("h264") => Codec::H264,
         Some("av1") => Codec::Av1,
-        _ => Codec::Auto,
+        _ => Codec::H264,
     };
     let size = (640, 480);
     let head = synthetic::jpegs("testsrc2", steps, size);

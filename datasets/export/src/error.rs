@@ -67,6 +67,14 @@ pub enum ExportError {
         /// The output folder.
         path: PathBuf,
     },
+    /// The path says something else of a dataset than it is.
+    #[error("{what}; choose another --out: {}", path.display())]
+    PathName {
+        /// Which word, and what it does.
+        what: String,
+        /// The output folder.
+        path: PathBuf,
+    },
     /// `ffmpeg` or `ffprobe` cannot be started.
     #[error("cannot start {tool}; install FFmpeg 4.4 or newer (Debian, Ubuntu: apt install ffmpeg) or give its path: {}", path.display())]
     ToolMissing {
@@ -131,6 +139,16 @@ pub enum ExportError {
         what: String,
         /// The file that breaks it.
         path: PathBuf,
+    },
+    /// The format has no variant of that name.
+    #[error("unknown variant {name:?} of {format}; known: {known}")]
+    UnknownVariant {
+        /// The format.
+        format: &'static str,
+        /// The name asked for.
+        name: String,
+        /// The known names; none where the format has one form only.
+        known: String,
     },
     /// No format of that name.
     #[error("unknown export format {name:?}; known: {known}")]

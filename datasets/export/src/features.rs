@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use serde::ser::SerializeMap;
 use serde::{Deserialize, Serialize, Serializer};
 
+use crate::columns::Columns;
 use crate::error::ExportError;
 use crate::ffmpeg::Encoder;
 use crate::model::{ExtraValues, Resampled};
@@ -19,6 +20,13 @@ pub(crate) const STANDARD: [(&str, &str); 5] = [
     ("episode_index", "int64"),
     ("index", "int64"),
     ("task_index", "int64"),
+];
+
+/// Columns that say what is being done, behind the standard ones: the episode's task, and the subtask
+/// where one was named, else the task; both count in the same table of sentences as `task_index`.
+pub(crate) const LANGUAGE: [(&str, &str); 2] = [
+    ("annotation.task", "int64"),
+    ("annotation.subtask", "int64"),
 ];
 
 /// One feature as `info.json` describes it.
@@ -58,25 +66,31 @@ pub(crate) struct Features(pub Vec<(String, Feature)>);
 impl Features {
     /// The features of `episode`, whose cameras are written in `sizes`
     /// (width, height in pixels).
-    pub fn new(episode: &Resampled, sizes: &[(u32, u32)], encoder: &Encoder) -> Self {
+    pub fn new(
+        episode: &Resampled,
+        columns: &Columns,
+        sizes: &[(u32, u32)],
+        encoder: &Encoder,
+    ) -> Self {
         let mut list = vec![
             (
                 "observation.state".into(),
-                Feature::numeric("float32", &episode.state.names),
+                Feature::numeric("float32", &columns.state.names),
             ),
             (
                 "action".into(),
-                Feature::numeric("float32", &episode.action.names),
+                Feature::numeric("float32", &columns.action.names),
             ),
         ];
-        for extra in &episode.extras {
+        for extra in episode.features() {
             let dtype = match extra.values {
                 ExtraValues::F32(_) => "float32",
                 ExtraValues::F64(_) => "float64",
                 ExtraValues::I64(_) => "int64",
                 ExtraValues::Bool(_) => "bool",
             };
-            list.push((extra.name.clone(), Feature::numeric(dtype, &extra.names)));
+            let feature = Feature::numeric(dtype, &extra.names);
+            list.push((extra.name, feature));
         }
         for (camera, &(width, height)) in episode.cameras.iter().zip(sizes) {
             let info = serde_json::json!({
@@ -101,7 +115,7 @@ impl Features {
                 },
             ));
         }
-        for (name, dtype) in STANDARD {
+        for (name, dtype) in STANDARD.into_iter().chain(LANGUAGE) {
             list.push((
                 name.into(),
                 Feature {

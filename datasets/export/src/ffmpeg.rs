@@ -139,13 +139,13 @@ pub(crate) fn read_tail(mut from: impl Read) -> String {
         .join("; ")
 }
 
-/// An encoder that the installed ffmpeg has, and why it was taken.
+/// An encoder that the installed ffmpeg has.
 #[derive(Debug, Clone)]
 pub(crate) struct Encoder {
     /// `av1` or `h264`, as datasets name it.
     pub codec: &'static str,
-    /// One sentence for the report.
-    pub why: String,
+    /// Encoder and settings, for the report.
+    pub settings: &'static str,
     /// Keyframe interval in images.
     pub interval: u32,
     /// Constant rate factor.
@@ -158,45 +158,42 @@ pub(crate) struct Encoder {
 impl Encoder {
     /// Asks `ffmpeg` what it has. AV1 settings are those of the official
     /// LeRobot writer (keyframe every 2nd image, crf 30, preset 12); H.264 has
-    /// a keyframe every 12th image, four times smaller at 16 % more decoding,
-    /// and no B-frames, so that an image's position is its time.
+    /// a keyframe every 12th image, four times smaller at 16 % more decoding than
+    /// every 2nd, and no B-frames, so that an image's position is its time.
     pub fn choose(codec: Codec, tools: &Tools) -> Result<Self, ExportError> {
-        let av1 = |why: &str| Self {
-            codec: "av1",
-            why: format!("libsvtav1 (g 2, crf 30, preset 12): {why}"),
-            interval: 2,
-            crf: 30,
-            smallest: 64,
-            arguments: &["-c:v", "libsvtav1", "-preset", "12"],
-        };
-        let h264 = |why: &str| Self {
-            codec: "h264",
-            why: format!("libx264 (g 12, bf 0, crf 23, veryfast): {why}"),
-            interval: 12,
-            crf: 23,
-            smallest: 2,
-            arguments: &["-c:v", "libx264", "-preset", "veryfast", "-bf", "0"],
-        };
         let missing = |wanted, missing| ExportError::NoEncoder {
             wanted,
             missing,
             path: tools.ffmpeg.clone(),
         };
-        let svt = Self::describe("libsvtav1", tools)?;
-        // FFmpeg before 5.1 knows libsvtav1 but not its -crf.
-        let has_svt = svt.contains("Encoder libsvtav1") && svt.contains("-crf");
         match codec {
-            Codec::Av1 if has_svt => Ok(av1("as asked")),
-            Codec::Av1 => Err(missing("AV1", "libsvtav1 with -crf, FFmpeg 5.1 or newer")),
-            Codec::Auto if has_svt => Ok(av1("the official writer's default")),
-            Codec::Auto | Codec::H264 => {
+            Codec::Av1 => {
+                let svt = Self::describe("libsvtav1", tools)?;
+                // FFmpeg before 5.1 knows libsvtav1 but not its -crf.
+                if !(svt.contains("Encoder libsvtav1") && svt.contains("-crf")) {
+                    return Err(missing("AV1", "libsvtav1 with -crf, FFmpeg 5.1 or newer"));
+                }
+                Ok(Self {
+                    codec: "av1",
+                    settings: "libsvtav1 (g 2, crf 30, preset 12)",
+                    interval: 2,
+                    crf: 30,
+                    smallest: 64,
+                    arguments: &["-c:v", "libsvtav1", "-preset", "12"],
+                })
+            }
+            Codec::H264 => {
                 if !Self::describe("libx264", tools)?.contains("Encoder libx264") {
                     return Err(missing("H.264", "libx264"));
                 }
-                Ok(h264(match codec {
-                    Codec::H264 => "as asked",
-                    _ => "this ffmpeg has no libsvtav1 with -crf (FFmpeg 5.1 or newer)",
-                }))
+                Ok(Self {
+                    codec: "h264",
+                    settings: "libx264 (g 12, bf 0, crf 23, veryfast)",
+                    interval: 12,
+                    crf: 23,
+                    smallest: 2,
+                    arguments: &["-c:v", "libx264", "-preset", "veryfast", "-bf", "0"],
+                })
             }
         }
     }

@@ -1,41 +1,86 @@
 //! How recorded images become written ones, and which are sampled for
 //! statistics, as filters of `ffmpeg`.
 
-/// Which part of the recorded image is kept, and the size it is scaled to.
+/// How an image of another shape is brought to the size asked for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum FitMode {
+    /// What sticks out at two sides is cut off, centred.
+    #[default]
+    Crop,
+    /// Black bars fill what is left at two sides.
+    Pad,
+    /// Width and height are scaled apart.
+    Stretch,
+}
+
+/// Which part of the recorded image is kept, and where it lies in the written one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Fit {
     /// x, y, width, height in pixels of the recorded image.
     pub crop: (u32, u32, u32, u32),
+    /// x, y, width, height in pixels of the written image; all of it unless padded.
+    pub placed: (u32, u32, u32, u32),
     /// Width, height in pixels of the written image.
     pub size: (u32, u32),
 }
 
 impl Fit {
-    /// The largest centred part of the aspect ratio of `size`, on even pixels,
-    /// since chroma is stored for pairs of them.
-    pub fn new((width, height): (u32, u32), size: Option<(u32, u32)>) -> Self {
-        let size = size.unwrap_or((width & !1, height & !1));
+    /// Cuts and bars lie on even pixels, since chroma is stored for pairs of them.
+    pub fn new((width, height): (u32, u32), size: Option<(u32, u32)>, mode: FitMode) -> Self {
+        let even = (width & !1, height & !1);
+        let size = size.unwrap_or(even);
         let scaled = |a: u32, b: u32, c: u32| (u64::from(a) * u64::from(b) / u64::from(c)) as u32;
-        let w = width.min(scaled(height, size.0, size.1)) & !1;
-        let h = height.min(scaled(width, size.1, size.0)) & !1;
-        Self {
-            crop: (((width - w) / 2) & !1, ((height - h) / 2) & !1, w, h),
-            size,
-        }
+        // The largest centred part of `of` with the aspect ratio of `like`.
+        let part = |of: (u32, u32), like: (u32, u32)| {
+            let w = of.0.min(scaled(of.1, like.0, like.1)) & !1;
+            let h = of.1.min(scaled(of.0, like.1, like.0)) & !1;
+            (((of.0 - w) / 2) & !1, ((of.1 - h) / 2) & !1, w, h)
+        };
+        let (crop, placed) = match mode {
+            FitMode::Crop => (part((width, height), size), (0, 0, size.0, size.1)),
+            FitMode::Pad => ((0, 0, even.0, even.1), part(size, even)),
+            FitMode::Stretch => ((0, 0, even.0, even.1), (0, 0, size.0, size.1)),
+        };
+        Self { crop, placed, size }
     }
 
     pub fn filter(&self) -> String {
         let (x, y, w, h) = self.crop;
-        let (to_w, to_h) = self.size;
+        let (left, top, to_w, to_h) = self.placed;
         let kind = if to_w * to_h < w * h {
             "area"
         } else {
             "lanczos"
         };
-        format!(
+        let mut filter = format!(
             "crop={w}:{h}:{x}:{y},scale={to_w}:{to_h}:flags={kind}+accurate_rnd:in_range=pc:out_range=tv\
              :in_color_matrix=bt601:out_color_matrix=bt601,format=yuv420p"
-        )
+        );
+        if (to_w, to_h) != self.size {
+            let (width, height) = self.size;
+            filter += &format!(",pad={width}:{height}:{left}:{top}");
+        }
+        filter
+    }
+
+    /// fx, fy, cx, cy of the written image from those of the recorded one [pixel], centres of pixels
+    /// at whole numbers: a point at u before lies at (u - x + 1/2) s - 1/2 + left after.
+    pub fn intrinsics(&self, [fx, fy, cx, cy]: [f64; 4]) -> [f64; 4] {
+        let (x, y, w, h) = self.crop;
+        let (left, top, to_w, to_h) = self.placed;
+        let scale = (
+            f64::from(to_w) / f64::from(w),
+            f64::from(to_h) / f64::from(h),
+        );
+        let moved = |c: f64, cut: u32, scale: f64, bar: u32| {
+            (c - f64::from(cut) + 0.5) * scale - 0.5 + f64::from(bar)
+        };
+        [
+            fx * scale.0,
+            fy * scale.1,
+            moved(cx, x, scale.0, left),
+            moved(cy, y, scale.1, top),
+        ]
     }
 }
 
@@ -83,7 +128,7 @@ mod tests {
 
     #[test]
     fn a_wide_image_is_cut_at_its_sides() {
-        let fit = Fit::new((1280, 720), Some((640, 480)));
+        let fit = Fit::new((1280, 720), Some((640, 480)), FitMode::Crop);
         assert_eq!(fit.crop, (160, 0, 960, 720));
         assert!(fit.filter().contains("flags=area"), "{}", fit.filter());
     }
@@ -91,9 +136,38 @@ mod tests {
     #[test]
     fn a_high_image_is_cut_above_and_below() {
         assert_eq!(
-            Fit::new((480, 640), Some((640, 480))).crop,
+            Fit::new((480, 640), Some((640, 480)), FitMode::Crop).crop,
             (0, 140, 480, 360)
         );
+    }
+
+    #[test]
+    fn a_wide_image_gets_bars_above_and_below() {
+        let fit = Fit::new((1280, 720), Some((640, 480)), FitMode::Pad);
+        assert_eq!(
+            (fit.crop, fit.placed),
+            ((0, 0, 1280, 720), (0, 60, 640, 360))
+        );
+        assert!(
+            fit.filter().ends_with(",pad=640:480:0:60"),
+            "{}",
+            fit.filter()
+        );
+    }
+
+    #[test]
+    fn intrinsics_follow_the_image() {
+        // A camera that looks at the middle of its image goes on looking at the middle.
+        let recorded = [900.0, 900.0, 639.5, 359.5];
+        for (mode, focal) in [
+            (FitMode::Crop, [600.0, 600.0]),
+            (FitMode::Pad, [450.0, 450.0]),
+            (FitMode::Stretch, [450.0, 600.0]),
+        ] {
+            let [fx, fy, cx, cy] =
+                Fit::new((1280, 720), Some((640, 480)), mode).intrinsics(recorded);
+            assert_eq!(([fx, fy], cx, cy), (focal, 319.5, 239.5), "{mode:?}");
+        }
     }
 
     proptest! {
@@ -104,12 +178,24 @@ mod tests {
             let (w, h) = (2 * w, 2 * h);
             // Aspect ratios that cameras and networks have.
             prop_assume!(w <= 4 * h && h <= 4 * w && width <= 4 * height && height <= 4 * width);
-            let Fit { crop: (x, y, cw, ch), size } = Fit::new((width, height), Some((w, h)));
+            let Fit { crop: (x, y, cw, ch), size, .. } = Fit::new((width, height), Some((w, h)), FitMode::Crop);
             prop_assert_eq!(size, (w, h));
             prop_assert!(x + cw <= width && y + ch <= height);
             prop_assert!([x, y, cw, ch].iter().all(|v| v % 2 == 0) && cw > 0 && ch > 0);
             // One side is kept whole but for rounding.
             prop_assert!(cw + 3 >= width || ch + 3 >= height);
+        }
+
+        #[test]
+        fn a_padded_image_lies_inside_on_even_pixels(
+            width in 16u32..4000, height in 16u32..4000, w in 16u32..1000, h in 16u32..1000,
+        ) {
+            let (w, h) = (2 * w, 2 * h);
+            prop_assume!(w <= 4 * h && h <= 4 * w && width <= 4 * height && height <= 4 * width);
+            let Fit { placed: (x, y, pw, ph), .. } = Fit::new((width, height), Some((w, h)), FitMode::Pad);
+            prop_assert!(x + pw <= w && y + ph <= h);
+            prop_assert!([x, y, pw, ph].iter().all(|v| v % 2 == 0) && pw > 0 && ph > 0);
+            prop_assert!(pw + 3 >= w || ph + 3 >= h);
         }
 
         #[test]

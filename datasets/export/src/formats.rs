@@ -3,9 +3,9 @@
 use std::path::Path;
 
 use crate::error::ExportError;
-use crate::lerobot_v3;
 use crate::model::Resampled;
 use crate::options::{Options, Progress, Report};
+use crate::{dreamdojo, dreamzero, gr00t, lerobot_v3, lerobot_v21};
 
 /// Episodes as a format consumes them, one by one.
 pub type Episodes<'a> = dyn Iterator<Item = Result<Resampled, ExportError>> + 'a;
@@ -20,16 +20,47 @@ pub struct Format {
     pub name: &'static str,
     /// What it is, in one sentence.
     pub help: &'static str,
+    /// Variants by name, each with one sentence; the first is the usual one. None where there is no
+    /// choice.
+    pub variants: &'static [(&'static str, &'static str)],
+    /// Steps a second that its models expect.
+    pub fps: u32,
     /// Writes a dataset.
     pub write: Write,
 }
 
 /// Every format.
-pub const FORMATS: &[Format] = &[Format {
-    name: lerobot_v3::NAME,
-    help: "LeRobotDataset v3.0: Parquet and AV1 or H.264 video, for LeRobot 0.4 and newer",
-    write: |episodes, out, options, progress| lerobot_v3::write(episodes, out, options, progress),
-}];
+pub const FORMATS: &[Format] = &[
+    lerobot_v3::FORMAT,
+    lerobot_v21::FORMAT,
+    dreamzero::FORMAT,
+    gr00t::FORMAT,
+    dreamdojo::FORMAT,
+];
+
+impl Format {
+    /// The variant that was asked for, or the usual one; `""` where there is no choice.
+    ///
+    /// # Errors
+    /// [`ExportError::UnknownVariant`], which lists the known ones.
+    pub fn variant(&self, options: &Options) -> Result<&'static str, ExportError> {
+        let asked = options.variant.as_deref();
+        let mut known = self.variants.iter().map(|(name, _)| *name);
+        let found = match asked {
+            None => Some(known.next().unwrap_or_default()),
+            Some(asked) => known.find(|name| *name == asked),
+        };
+        found.ok_or_else(|| ExportError::UnknownVariant {
+            format: self.name,
+            name: asked.unwrap_or_default().into(),
+            known: names(self.variants.iter().map(|(name, _)| *name)),
+        })
+    }
+}
+
+fn names<'a>(names: impl Iterator<Item = &'a str>) -> String {
+    names.collect::<Vec<_>>().join(", ")
+}
 
 /// The format of that name.
 ///
@@ -41,11 +72,7 @@ pub fn format(name: &str) -> Result<&'static Format, ExportError> {
         .find(|format| format.name == name)
         .ok_or_else(|| ExportError::UnknownFormat {
             name: name.into(),
-            known: FORMATS
-                .iter()
-                .map(|f| f.name)
-                .collect::<Vec<_>>()
-                .join(", "),
+            known: names(FORMATS.iter().map(|f| f.name)),
         })
 }
 
@@ -58,7 +85,9 @@ mod tests {
         let error = format("lerobot").err().map(|e| e.to_string());
         assert_eq!(
             error.as_deref(),
-            Some(r#"unknown export format "lerobot"; known: lerobot-v3"#)
+            Some(
+                r#"unknown export format "lerobot"; known: lerobot-v3, lerobot-v2.1, dreamzero, gr00t, dreamdojo"#
+            )
         );
     }
 

@@ -1,7 +1,7 @@
 //! Export formats for dexumi episodes.
 //!
 //! Every format is written from one model, [`Resampled`]: values and images on
-//! a constant grid of steps, SI units. [`FORMATS`] lists the formats.
+//! a constant grid of steps, SI units; [`resample`] makes it from a recorded episode. [`FORMATS`] lists the formats.
 //!
 //! ```no_run
 //! use dexumi_export::{Options, Resampled, format};
@@ -21,16 +21,25 @@
 #![allow(clippy::cast_possible_truncation, clippy::cast_precision_loss)]
 
 mod cameras;
+mod check;
+mod columns;
+mod dreamdojo;
+mod dreamzero;
 mod error;
 mod features;
 mod ffmpeg;
+mod fingers;
 mod fit;
+mod flat;
 mod formats;
+mod gr00t;
 mod join;
 mod jpeg;
+mod lerobot_v21;
 mod lerobot_v3;
 mod model;
 mod options;
+mod relative;
 mod resample;
 mod rows;
 mod staging;
@@ -38,14 +47,24 @@ mod stats;
 mod tables;
 mod timestamp;
 mod totals;
+mod v21;
 mod verify;
 mod video;
+mod video_tree;
+mod writing;
 
 pub use error::ExportError;
+pub use flat::{Matrix, eef_9d, rotation_6d_columns, rotation_6d_rows};
 pub use formats::{Episodes, FORMATS, Format, Write, format};
 pub use jpeg::size as jpeg_size;
-pub use model::{CameraTrack, Extra, ExtraValues, ImageSource, Matrix, Resampled};
-pub use options::{CameraReport, Codec, Options, Progress, Rejected, Report};
-pub use resample::{ResampleReport, resample, rotation_6d_rows};
+pub use model::{
+    CameraRole, CameraTrack, Extra, ExtraValues, ForceTrack, HandMotion, ImageSource,
+    KeypointTrack, Quality, Resampled, Side, Subtask,
+};
+pub use options::{CameraReport, Codec, FitMode, Options, Progress, Rejected, Report};
+pub use resample::{
+    DerivedHand, IDLE_JOINT_RAD, IDLE_KEEP_SECS, IDLE_POSITION_M, IDLE_ROTATION_RAD, ResampleJob,
+    ResampleOptions, ResampleReport, resample,
+};
 pub use timestamp::{MAX_EPISODE_SECS, MAX_FPS, seconds_rounded_up};
 pub use verify::{Verified, verify};

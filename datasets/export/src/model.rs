@@ -1,15 +1,18 @@
 //! The resampled episode: the one model from which every format is written.
 //!
-//! Step `k` is the instant `k / fps` seconds after the start of the episode.
-//! Values are SI (metres, radians, newtons); each format states what it makes
-//! of them.
-
-use std::collections::HashSet;
+//! An episode of `T` steps has `T + 1` grid times, `fps` a second. Step `k` (0 to `T - 1`) is what is
+//! known at `times[k]`: the hands' row `k` is its state, row `k + 1` its action (the absolute target
+//! that was reached one step later; no stream of an episode records a command), and one image of each
+//! camera. Cells that no sample covers hold the last value and are marked invalid.
+//!
+//! Values are SI (metres, radians); each format states what it makes of them.
 
 use bytes::Bytes;
+use dexumi_episode::SessionTime;
+use nalgebra::Isometry3;
+use serde::{Deserialize, Serialize};
 
 use crate::error::ExportError;
-use crate::timestamp::MAX_FPS;
 
 /// One episode on a constant grid of `fps` steps a second.
 pub struct Resampled {
@@ -19,30 +22,112 @@ pub struct Resampled {
     pub task: String,
     /// Steps a second, 1 to 1000.
     pub fps: u32,
-    /// Which robot or hand the values belong to, for example `xhand_right`.
+    /// Which robot the values belong to: the hands by name, joined by `+`, for example `xhand_right`.
     pub robot_type: String,
-    /// Measured state at each step, `[T][D]`.
-    pub state: Matrix,
-    /// Action (the next absolute target) at each step, `[T][D]`.
-    pub action: Matrix,
+    /// Grid times on the session clock, `T + 1`.
+    pub times: Vec<SessionTime>,
+    /// The hands, left before right; one or two.
+    pub hands: Vec<HandMotion>,
+    /// The cameras, in the order of their roles: head, left wrist, right wrist, others by name.
+    pub cameras: Vec<CameraTrack>,
+    /// What the operator said is being done, in order and without overlap; empty where nothing was said.
+    pub subtasks: Vec<Subtask>,
     /// Further values, one row per step, declared as features of their own.
     pub extras: Vec<Extra>,
-    /// The cameras.
-    pub cameras: Vec<CameraTrack>,
+    /// How good the recording is, where it was judged; goes into the metadata.
+    pub quality: Option<Quality>,
 }
 
-/// Rows of named values, `[T][names.len()]`.
-pub struct Matrix {
-    /// One name per column, with frame and unit where they are not evident.
-    pub names: Vec<String>,
-    /// Row-major values.
-    pub values: Vec<f32>,
+/// What was said of an episode's quality.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Quality {
+    /// Its grade, such as `B`.
+    pub grade: String,
+    /// Words to filter by, without commas.
+    pub tags: Vec<String>,
+    /// All that was found, a JSON object.
+    pub verdict: serde_json::Value,
 }
 
-/// A further feature, for example the true capture time of an image.
+/// Left or right.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Side {
+    /// Left.
+    Left,
+    /// Right.
+    Right,
+}
+
+impl Side {
+    /// `left` or `right`.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Left => "left",
+            Self::Right => "right",
+        }
+    }
+}
+
+/// One robot hand and the wrist that carries it, `T + 1` rows.
+#[derive(Debug, Clone)]
+pub struct HandMotion {
+    /// Which side.
+    pub side: Side,
+    /// Name of the robot hand, for example `xhand_right`.
+    pub hand: String,
+    /// Names of its joints, `J` of them, in the hand's order.
+    pub joint_names: Vec<String>,
+    /// Pose of the end effector in the tracker's world, `[T + 1]`.
+    pub world_from_wrist: Vec<Isometry3<f64>>,
+    /// Joint positions in radians, row-major `[T + 1][J]`.
+    pub joints_rad: Vec<f64>,
+    /// Whether wrist and joints of the row were measured, `[T + 1]`; else the row before is held.
+    pub valid: Vec<bool>,
+    /// Fingertip force, where the recording has it.
+    pub force: Option<ForceTrack>,
+    /// Keypoints, where the recording has them (a glove).
+    pub keypoints: Option<KeypointTrack>,
+}
+
+/// Force at the fingertips, one row per step.
+#[derive(Debug, Clone)]
+pub struct ForceTrack {
+    /// Fingers, `F` of them.
+    pub fingers: Vec<String>,
+    /// Raw counts x, y, z in the sensor's own axes, row-major `[T][F]`.
+    pub counts: Vec<[f64; 3]>,
+    /// Whether all fingers of the step were measured, `[T]`.
+    pub valid: Vec<bool>,
+}
+
+/// Hand keypoints as the glove gave them, one row per step.
+#[derive(Debug, Clone)]
+pub struct KeypointTrack {
+    /// 21 points [m] in the glove's own axes: wrist, then thumb to little finger, each from base to
+    /// tip, `[T]`.
+    pub points_m: Vec<[[f64; 3]; 21]>,
+    /// Whether the step was measured, `[T]`.
+    pub valid: Vec<bool>,
+}
+
+/// A stretch of steps with one description.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Subtask {
+    /// First step.
+    pub from: usize,
+    /// Step behind the last one.
+    pub to: usize,
+    /// What is done.
+    pub text: String,
+}
+
+/// A further feature of an episode.
 ///
 /// LeRobot's reader hands 64-bit floats out as 32-bit ones: give times relative
 /// to the episode or to the step, not since 1970.
+#[derive(Debug, Clone)]
 pub struct Extra {
     /// Name of the feature, without `/`.
     pub name: String,
@@ -53,6 +138,7 @@ pub struct Extra {
 }
 
 /// Values of an [`Extra`], row-major.
+#[derive(Debug, Clone)]
 pub enum ExtraValues {
     /// 32-bit floats.
     F32(Vec<f32>),
@@ -74,7 +160,7 @@ impl ExtraValues {
         }
     }
 
-    fn first_not_finite(&self) -> Option<usize> {
+    pub(crate) fn first_not_finite(&self) -> Option<usize> {
         match self {
             Self::F32(v) => v.iter().position(|x| !x.is_finite()),
             Self::F64(v) => v.iter().position(|x| !x.is_finite()),
@@ -83,16 +169,73 @@ impl ExtraValues {
     }
 }
 
+/// Where a camera sits.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum CameraRole {
+    /// On the head, or above the scene.
+    Head,
+    /// On the left wrist.
+    LeftWrist,
+    /// On the right wrist.
+    RightWrist,
+    /// Elsewhere.
+    Other,
+}
+
+impl CameraRole {
+    /// What the name of a camera says: `head`, `ego` or `top` (above the scene); `wrist` or `hand`
+    /// with `left` or `right`, or of the one side `only`.
+    #[must_use]
+    pub fn of_name(name: &str, only: Option<Side>) -> Self {
+        let name = name.to_lowercase();
+        let has = |word: &str| name.split(['_', '-', '.']).any(|part| part == word);
+        if has("head") || has("ego") || has("top") {
+            return Self::Head;
+        }
+        let side = match (has("left"), has("right")) {
+            (true, false) => Some(Side::Left),
+            (false, true) => Some(Side::Right),
+            _ => only,
+        };
+        match side {
+            Some(Side::Left) if has("wrist") || has("hand") => Self::LeftWrist,
+            Some(Side::Right) if has("wrist") || has("hand") => Self::RightWrist,
+            _ => Self::Other,
+        }
+    }
+
+    /// `head`, `left_wrist`, `right_wrist` or `other`.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Head => "head",
+            Self::LeftWrist => "left_wrist",
+            Self::RightWrist => "right_wrist",
+            Self::Other => "other",
+        }
+    }
+}
+
 /// The images of one camera, chosen for each step.
 pub struct CameraTrack {
     /// Name of the camera, without `/`, for example `head`.
     pub name: String,
+    /// Where it sits; each of head and wrists is taken by one camera at most.
+    pub role: CameraRole,
     /// Width of the recorded images in pixels.
     pub width: u32,
     /// Height of the recorded images in pixels.
     pub height: u32,
-    /// For each step, the index of its image in `source`; an index may repeat.
+    /// Focal lengths and principal point fx, fy, cx, cy of the recorded images in pixels, the centre of
+    /// the first pixel at 0, 0; where they are known.
+    pub intrinsics: Option<[f64; 4]>,
+    /// For each step, the index of its image in `source`; an index may repeat, `[T]`.
     pub images: Vec<usize>,
+    /// True capture time of each step's image on the session clock, `[T]`.
+    pub capture_times: Vec<SessionTime>,
+    /// Whether the image was taken near enough to the step, `[T]`; else the one before is held.
+    pub valid: Vec<bool>,
     /// Where the images come from.
     pub source: Box<dyn ImageSource>,
 }
@@ -107,113 +250,46 @@ pub trait ImageSource: Send {
     fn read(&mut self, index: usize) -> Result<Bytes, ExportError>;
 }
 
+impl HandMotion {
+    /// Joints of row `k` [rad].
+    #[must_use]
+    pub fn joints(&self, k: usize) -> &[f64] {
+        let width = self.joint_names.len();
+        &self.joints_rad[k * width..(k + 1) * width]
+    }
+}
+
 impl Resampled {
-    /// Number of steps.
+    /// Number of steps, `T`.
     #[must_use]
     pub fn steps(&self) -> usize {
-        self.state.values.len() / self.state.names.len().max(1)
+        self.times.len().saturating_sub(1)
     }
 
-    /// Whether the episode can be written at all: at least one step, every
-    /// part has the same number of steps, every value is finite, names are
-    /// distinct and free of `/`.
-    ///
-    /// # Errors
-    /// [`ExportError::Episode`] with the first fault.
-    pub fn check(&self) -> Result<(), ExportError> {
-        let fault = |what: String| ExportError::Episode {
-            episode: self.episode_id.clone(),
-            what,
-        };
-        let steps = self.steps();
-        if steps == 0 {
-            return Err(fault("no steps: expected at least one row of state".into()));
-        }
-        if !(1..=MAX_FPS).contains(&self.fps) {
-            return Err(fault(format!(
-                "fps is {}: expected 1 to {MAX_FPS}",
-                self.fps
-            )));
-        }
-        if self.task.trim().is_empty() {
-            return Err(fault(
-                "the task is empty: say in one sentence what was done".into(),
-            ));
-        }
-        for (name, matrix) in [("state", &self.state), ("action", &self.action)] {
-            check_rows(name, &matrix.names, matrix.values.len(), steps).map_err(fault)?;
-            if let Some(at) = matrix.values.iter().position(|x| !x.is_finite()) {
-                return Err(fault(not_finite(name, &matrix.names, at)));
-            }
-        }
-        let mut seen = HashSet::new();
-        for extra in &self.extras {
-            check_name("extra feature", &extra.name, &mut seen).map_err(fault)?;
-            check_rows(&extra.name, &extra.names, extra.values.len(), steps).map_err(fault)?;
-            if let Some(at) = extra.values.first_not_finite() {
-                return Err(fault(not_finite(&extra.name, &extra.names, at)));
-            }
-        }
-        seen.clear();
-        for camera in &self.cameras {
-            check_name("camera", &camera.name, &mut seen).map_err(fault)?;
-            if camera.images.len() != steps {
-                return Err(fault(format!(
-                    "camera {:?} has {} images for {steps} steps of state",
-                    camera.name,
-                    camera.images.len()
-                )));
-            }
-            if camera.width < 2 || camera.height < 2 {
-                return Err(fault(format!(
-                    "camera {:?} is {}x{}: expected at least 2x2 pixels",
-                    camera.name, camera.width, camera.height
-                )));
-            }
-        }
-        Ok(())
+    /// The hand of a side.
+    #[must_use]
+    pub fn hand(&self, side: Side) -> Option<&HandMotion> {
+        self.hands.iter().find(|hand| hand.side == side)
     }
-}
 
-fn check_rows(name: &str, names: &[String], len: usize, steps: usize) -> Result<(), String> {
-    if names.is_empty() {
-        return Err(format!("{name} has no columns: expected at least one name"));
+    /// The camera of a role.
+    #[must_use]
+    pub fn camera(&self, role: CameraRole) -> Option<&CameraTrack> {
+        self.cameras.iter().find(|camera| camera.role == role)
     }
-    let mut seen = HashSet::new();
-    if let Some(twice) = names.iter().find(|n| !seen.insert(*n)) {
-        return Err(format!("{name} names the column {twice:?} twice"));
-    }
-    let expected = steps * names.len();
-    if len != expected {
-        return Err(format!(
-            "{name} has {len} values: expected {expected} ({steps} steps of {} columns)",
-            names.len()
-        ));
-    }
-    Ok(())
-}
 
-fn not_finite(name: &str, names: &[String], at: usize) -> String {
-    format!(
-        "{name} column {:?} is not finite at step {}: fill or cut the gap before the export",
-        names[at % names.len()],
-        at / names.len()
-    )
-}
+    /// What is done at step `k`: the subtask where one was named, else the task.
+    #[must_use]
+    pub fn language(&self, k: usize) -> &str {
+        let named = self.subtasks.iter().find(|s| (s.from..s.to).contains(&k));
+        named.map_or(&self.task, |subtask| &subtask.text)
+    }
 
-fn check_name<'a>(kind: &str, name: &'a str, seen: &mut HashSet<&'a str>) -> Result<(), String> {
-    let valid = !name.is_empty()
-        && !name.starts_with('.')
-        && name
-            .chars()
-            .all(|c| c.is_ascii_alphanumeric() || matches!(c, '_' | '-' | '.'));
-    if !valid {
-        return Err(format!(
-            "{kind} {name:?}: expected letters, digits, '_', '-' and '.' only"
-        ));
+    /// Whether every cell of step `k` was measured, the action's row included.
+    #[must_use]
+    pub fn is_valid(&self, k: usize) -> bool {
+        self.hands.iter().all(|hand| {
+            hand.valid[k] && hand.valid[k + 1] && hand.force.as_ref().is_none_or(|f| f.valid[k])
+        }) && self.cameras.iter().all(|camera| camera.valid[k])
     }
-    if !seen.insert(name) {
-        return Err(format!("{kind} {name:?} appears twice"));
-    }
-    Ok(())
 }

@@ -5,16 +5,21 @@ use std::path::PathBuf;
 
 use serde::Serialize;
 
-/// Choices for a written dataset. [`Options::default`] is what the official
-/// LeRobot writer uses.
+pub use crate::fit::FitMode;
+
+/// Choices for a written dataset.
 #[derive(Debug, Clone)]
 pub struct Options {
     /// Video codec.
     pub codec: Codec,
-    /// Size (width, height) in pixels of every written image, both even: a
-    /// centred crop to that aspect ratio, then scaled. `None` keeps the
-    /// recorded size (cut to even numbers).
+    /// Size (width, height) in pixels of every written image, both even. `None`
+    /// is the format's own, which for most keeps the recorded size (cut to even
+    /// numbers).
     pub size: Option<(u32, u32)>,
+    /// How an image of another shape is brought to that size.
+    pub fit: FitMode,
+    /// Which of the format's variants; `None` is its first.
+    pub variant: Option<String>,
     /// The `ffmpeg` program.
     pub ffmpeg: PathBuf,
     /// The `ffprobe` program.
@@ -29,8 +34,10 @@ pub struct Options {
 impl Default for Options {
     fn default() -> Self {
         Self {
-            codec: Codec::Auto,
+            codec: Codec::H264,
             size: None,
+            fit: FitMode::Crop,
+            variant: None,
             ffmpeg: "ffmpeg".into(),
             ffprobe: "ffprobe".into(),
             data_file_bytes: 100_000_000,
@@ -42,12 +49,10 @@ impl Default for Options {
 /// Video codec of a dataset.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Codec {
-    /// AV1 where the installed ffmpeg can do it, else H.264.
-    Auto,
-    /// AV1 by SVT-AV1, as the official LeRobot writer.
-    Av1,
-    /// H.264 by x264.
+    /// H.264 by x264, a keyframe every 12th image: read by every loader, and quicker to write.
     H264,
+    /// AV1 by SVT-AV1, a keyframe every 2nd image, as the official LeRobot writer.
+    Av1,
 }
 
 /// How far a writer has come.
@@ -92,7 +97,7 @@ pub struct Report {
     pub bytes: u64,
     /// Codec of the videos, as the dataset names it.
     pub codec: &'static str,
-    /// The encoder used and the reason for it.
+    /// The encoder used and its settings.
     pub encoder: String,
     /// What the user should know before training.
     pub warnings: Vec<String>,
@@ -120,7 +125,9 @@ pub struct CameraReport {
     /// Width and height of the written images in pixels.
     pub size: (u32, u32),
     /// The part of the recorded image that was kept: x, y, width, height in
-    /// pixels. Camera intrinsics of the written image are those of the
-    /// recorded one shifted by this and scaled by `size`.
+    /// pixels.
     pub crop: (u32, u32, u32, u32),
+    /// Where it lies in the written image, x, y, width, height in pixels: all of
+    /// it unless padded.
+    pub placed: (u32, u32, u32, u32),
 }

@@ -9,10 +9,11 @@ use arrow::array::{
 
 use crate::features::CHUNK_FILES;
 use crate::join::Place;
-use crate::model::{ExtraValues, Resampled};
+use crate::model::ExtraValues;
 use crate::stats::{PixelCounts, Summary};
 use crate::tables::{self, column};
 use crate::timestamp::seconds_rounded_up;
+use crate::writing::Accepted;
 
 /// Where the video of one camera lies, and its sampled pixels.
 pub(crate) struct PlacedVideo {
@@ -22,16 +23,16 @@ pub(crate) struct PlacedVideo {
     pub pixels: PixelCounts,
 }
 
-/// Columns of all steps of an episode. `index` is the dataset's number of its
-/// first step, `task` the number of its task.
+/// Columns of all steps of an episode. `number` is the episode's in the dataset, `index` that of its
+/// first step.
 pub(crate) fn data_columns(
-    episode: &Resampled,
+    accepted: &Accepted,
     number: u64,
     index: u64,
-    task: usize,
 ) -> Vec<(String, ArrayRef)> {
     let floats = |values: &[f32]| -> ArrayRef { Arc::new(Float32Array::from(values.to_vec())) };
-    let (state, action) = (&episode.state, &episode.action);
+    let (episode, task) = (&accepted.episode, accepted.task as u64);
+    let (state, action) = (&accepted.columns.state, &accepted.columns.action);
     let mut columns = vec![
         (
             "observation.state".into(),
@@ -42,7 +43,7 @@ pub(crate) fn data_columns(
             column(action.names.len(), floats(&action.values)),
         ),
     ];
-    for extra in &episode.extras {
+    for extra in &episode.features() {
         let values: ArrayRef = match &extra.values {
             ExtraValues::F32(v) => floats(v),
             ExtraValues::F64(v) => Arc::new(Float64Array::from(v.clone())),
@@ -66,7 +67,12 @@ pub(crate) fn data_columns(
         ("frame_index".into(), integers(&|k| k)),
         ("episode_index".into(), integers(&|_| number)),
         ("index".into(), integers(&|k| index + k)),
-        ("task_index".into(), integers(&|_| task as u64)),
+        ("task_index".into(), integers(&|_| task)),
+        ("annotation.task".into(), integers(&|_| task)),
+        (
+            "annotation.subtask".into(),
+            integers(&|k| accepted.language[k as usize] as u64),
+        ),
     ]);
     columns
 }
@@ -82,6 +88,8 @@ pub(crate) struct Description<'a> {
     pub data_file: u64,
     pub meta_file: u64,
     pub videos: &'a [PlacedVideo],
+    /// Grade and tags, in a dataset whose episodes were judged.
+    pub quality: Option<[String; 2]>,
 }
 
 impl Description<'_> {
@@ -137,12 +145,21 @@ impl Description<'_> {
             }
         }
         place(&mut columns, "meta/episodes", self.meta_file);
+        let words = ["quality/grade", "quality/tags"]
+            .into_iter()
+            .zip(self.quality.iter().flatten());
+        for (name, word) in words {
+            columns.push((
+                name.into(),
+                Arc::new(StringArray::from(vec![word.as_str()])),
+            ));
+        }
         columns
     }
 }
 
 /// Statistics of each column of row-major `values` with `rows` rows.
-fn per_column(values: &[f64], rows: usize) -> Vec<Summary> {
+pub(crate) fn per_column(values: &[f64], rows: usize) -> Vec<Summary> {
     let width = values.len() / rows.max(1);
     (0..width)
         .filter_map(|at| {

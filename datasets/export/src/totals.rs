@@ -8,6 +8,7 @@ use crate::error::ExportError;
 use crate::features::{Feature, Features};
 use crate::stats::{PixelCounts, Summary};
 use crate::tables;
+use crate::v21;
 
 /// Values held in memory at once, 256 MiB of them.
 const VALUES_AT_ONCE: usize = 1 << 25;
@@ -94,7 +95,16 @@ impl Totals {
         warnings
     }
 
-    /// As `meta/stats.json` holds them.
+    /// Numeric features alone, with the six statistics that the models' loaders want.
+    pub fn to_json_of_six(&self) -> Value {
+        let each = self.features.iter();
+        let entry = |(name, _, summaries): &(String, Feature, Vec<Summary>)| {
+            (name.clone(), v21::six(summaries))
+        };
+        Value::Object(each.map(entry).collect())
+    }
+
+    /// As `meta/stats.json` of v3 holds them.
     pub fn to_json(&self) -> Value {
         let mut all = Map::new();
         for (name, _, summaries) in &self.features {

@@ -1,58 +1,147 @@
-//! A strict checker of LeRobotDataset v3.0 folders as this crate writes them.
+//! Strict checkers of the folders that this crate writes.
 //!
-//! Stricter than the official reader, which decodes the wrong image or fails
-//! in the middle of training where this one says what is wrong: rows equal
+//! Stricter than the official readers, which decode the wrong image or fail
+//! in the middle of training where these say what is wrong: rows equal
 //! images, every image lies at exactly its time, every episode starts on a
 //! keyframe, indices and tasks agree everywhere, values are finite, statistics
-//! are complete and bound the data, and no file is missing or superfluous.
+//! are complete and bound the data, and no file is missing or superfluous; and for
+//! each model what its loader silently assumes.
 
-mod data;
-mod meta;
-mod video;
+mod tree;
+mod v21;
+mod v3;
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use arrow::array::RecordBatch;
+use serde::de::DeserializeOwned;
 
 use crate::error::ExportError;
 use crate::ffmpeg::Tools;
 use crate::options::Options;
+use crate::{dreamdojo, dreamzero, gr00t, lerobot_v3, lerobot_v21, tables};
 
 /// What a valid dataset holds.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
 pub struct Verified {
+    /// Name of the format.
+    pub format: &'static str,
     /// Episodes.
     pub episodes: u64,
     /// Rows (steps).
     pub rows: u64,
-    /// Distinct tasks.
+    /// Distinct sentences.
     pub tasks: u64,
     /// Video files over all cameras.
     pub videos: usize,
 }
 
-/// Checks the dataset in the folder `dataset`. Of `options`, only the path of
-/// `ffprobe` is used.
+/// Which format a folder has.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Kind {
+    LeRobotV3,
+    LeRobotV21,
+    DreamZero,
+    Gr00t,
+    DreamDojo,
+    VideoTree,
+}
+
+impl Kind {
+    fn name(self) -> &'static str {
+        match self {
+            Self::LeRobotV3 => lerobot_v3::FORMAT.name,
+            Self::LeRobotV21 => lerobot_v21::FORMAT.name,
+            Self::DreamZero => dreamzero::FORMAT.name,
+            Self::Gr00t => gr00t::FORMAT.name,
+            Self::DreamDojo | Self::VideoTree => dreamdojo::FORMAT.name,
+        }
+    }
+
+    /// By the files that only one format has.
+    fn of(dataset: &Path) -> Result<Self, ExportError> {
+        #[derive(serde::Deserialize)]
+        struct Version {
+            codebase_version: String,
+        }
+        let meta = dataset.join("meta");
+        let has = |name: &str| meta.join(name).is_file();
+        let info = meta.join("info.json");
+        if !info.is_file() {
+            return match has("episodes.jsonl") {
+                true => Ok(Self::VideoTree),
+                false => Err(invalid("no meta/info.json, expected a dataset", dataset)),
+            };
+        }
+        let Version { codebase_version } = json(&info)?;
+        Ok(match codebase_version.as_str() {
+            "v3.0" => Self::LeRobotV3,
+            "v2.1" if has("embodiment.json") => Self::DreamZero,
+            "v2.1" if has("relative_stats.json") => Self::Gr00t,
+            "v2.1" if has("modality.json") => Self::DreamDojo,
+            "v2.1" => Self::LeRobotV21,
+            other => {
+                let what =
+                    format!("codebase_version: expected \"v3.0\" or \"v2.1\", got {other:?}");
+                return Err(invalid(what, &info));
+            }
+        })
+    }
+}
+
+/// Checks the dataset in the folder `dataset`, whose format is told by its files. Of `options`, only
+/// the path of `ffprobe` is used.
 ///
 /// # Errors
 /// [`ExportError::Invalid`] with the first broken rule and its file, or the
 /// reason why a file cannot be read.
 pub fn verify(dataset: &Path, options: &Options) -> Result<Verified, ExportError> {
+    let destination =
+        std::path::absolute(dataset).map_err(ExportError::io("resolve a path", dataset))?;
+    check(Kind::of(dataset)?, dataset, &destination, options)
+}
+
+/// As [`verify`], of a dataset of the format `name` that will lie at `destination`.
+pub(crate) fn verify_as(
+    name: &str,
+    dataset: &Path,
+    destination: &Path,
+    options: &Options,
+) -> Result<Verified, ExportError> {
+    let kind = Kind::of(dataset)?;
+    equal("format", name, kind.name(), dataset)?;
+    let destination =
+        std::path::absolute(destination).map_err(ExportError::io("resolve a path", destination))?;
+    check(kind, dataset, &destination, options)
+}
+
+fn check(
+    kind: Kind,
+    dataset: &Path,
+    destination: &Path,
+    options: &Options,
+) -> Result<Verified, ExportError> {
     let tools = Tools::new(options);
-    let meta = meta::read(dataset)?;
-    let mut expected = meta.files.clone();
-    data::check(dataset, &meta, &mut expected)?;
-    let videos = video::check(dataset, &meta, &tools, &mut expected)?;
+    match kind {
+        Kind::LeRobotV3 => v3::check(dataset, &tools),
+        Kind::VideoTree => tree::check(dataset, destination, &tools),
+        kind => v21::check(kind, dataset, destination, &tools),
+    }
+}
+
+/// Refuses files that nothing refers to.
+fn nothing_besides(dataset: &Path, expected: &BTreeSet<PathBuf>) -> Result<(), ExportError> {
     let mut present = BTreeSet::new();
     list(dataset, dataset, &mut present)?;
-    if let Some(extra) = present.difference(&expected).next() {
-        return Err(invalid("superfluous file", &dataset.join(extra)));
+    // Any format may have verdicts on its episodes.
+    present.remove(Path::new(crate::writing::QUALITY_FILE));
+    match present.difference(expected).next() {
+        Some(extra) => Err(invalid("superfluous file", &dataset.join(extra))),
+        None => Ok(()),
     }
-    Ok(Verified {
-        episodes: meta.info.total_episodes,
-        rows: meta.info.total_frames,
-        tasks: meta.tasks.len() as u64,
-        videos,
-    })
 }
 
 fn invalid(what: impl Into<String>, path: &Path) -> ExportError {
@@ -63,10 +152,10 @@ fn invalid(what: impl Into<String>, path: &Path) -> ExportError {
 }
 
 /// `Ok` when the two are equal, else what was expected.
-fn equal<T: PartialEq + std::fmt::Debug>(
+fn equal<A: PartialEq<B> + std::fmt::Debug, B: std::fmt::Debug>(
     what: impl std::fmt::Display,
-    expected: T,
-    got: T,
+    expected: A,
+    got: B,
     path: &Path,
 ) -> Result<(), ExportError> {
     if expected == got {
@@ -76,6 +165,96 @@ fn equal<T: PartialEq + std::fmt::Debug>(
         format!("{what}: expected {expected:?}, got {got:?}"),
         path,
     ))
+}
+
+/// Whether a stored bound is that of the data, but for the last digits, which
+/// decimal text may change.
+fn bounds(
+    statistic: &str,
+    name: &str,
+    data: &[f64],
+    stored: &[f64],
+    path: &Path,
+) -> Result<(), ExportError> {
+    let close = |(a, b): (&f64, &f64)| (a - b).abs() <= 1e-12 * a.abs().max(1.0);
+    if data.len() == stored.len() && data.iter().zip(stored).all(close) {
+        return Ok(());
+    }
+    Err(invalid(
+        format!("{statistic} of {name}: expected {data:?}, got {stored:?}"),
+        path,
+    ))
+}
+
+/// Values of a numeric column.
+fn column(batch: &RecordBatch, name: &str, path: &Path) -> Result<Vec<f64>, ExportError> {
+    let array = batch.column_by_name(name);
+    array
+        .and_then(|array| tables::numbers(array.as_ref()))
+        .ok_or_else(|| {
+            invalid(
+                format!("expected a numeric column {name} without nulls"),
+                path,
+            )
+        })
+}
+
+fn json<T: DeserializeOwned>(path: &Path) -> Result<T, ExportError> {
+    let text = std::fs::read(path).map_err(ExportError::io("read a description", path))?;
+    serde_json::from_slice(&text).map_err(|e| invalid(e.to_string(), path))
+}
+
+/// Values, one a line; a blank line ends the models' loaders.
+fn lines<T: DeserializeOwned>(path: &Path) -> Result<Vec<T>, ExportError> {
+    let text =
+        std::fs::read_to_string(path).map_err(ExportError::io("read a description", path))?;
+    let read = |(number, line): (usize, &str)| {
+        let value = serde_json::from_str(line);
+        value.map_err(|e| invalid(format!("line {}: {e}", number + 1), path))
+    };
+    text.lines().enumerate().map(read).collect()
+}
+
+/// A list of `width` finite numbers, each inside `depth` lists of one.
+fn flatten(value: &serde_json::Value, width: usize, depth: usize) -> Option<Vec<f64>> {
+    let list = value.as_array().filter(|list| list.len() == width)?;
+    list.iter()
+        .map(|mut value| {
+            for _ in 0..depth {
+                let [inner] = &value.as_array()?[..] else {
+                    return None;
+                };
+                value = inner;
+            }
+            value.as_f64().filter(|x| x.is_finite())
+        })
+        .collect()
+}
+
+/// Does the same with all items, as many at once as there are cores; the first error by order of items
+/// that were reached.
+fn each_at_once<T: Sync>(
+    items: &[T],
+    work: impl Fn(&T) -> Result<(), ExportError> + Sync,
+) -> Result<(), ExportError> {
+    let cores = std::thread::available_parallelism().map_or(1, usize::from);
+    let (next, failed) = (AtomicUsize::new(0), Mutex::new(None));
+    std::thread::scope(|scope| {
+        for _ in 0..cores.min(items.len()) {
+            scope.spawn(|| {
+                while let Some(item) = items.get(next.fetch_add(1, Ordering::Relaxed)) {
+                    if let Err(error) = work(item) {
+                        if let Ok(mut failed) = failed.lock() {
+                            failed.get_or_insert(error);
+                        }
+                        // The others stop as well.
+                        next.store(items.len(), Ordering::Relaxed);
+                    }
+                }
+            });
+        }
+    });
+    failed.into_inner().unwrap_or_default().map_or(Ok(()), Err)
 }
 
 fn list(root: &Path, folder: &Path, into: &mut BTreeSet<PathBuf>) -> Result<(), ExportError> {

@@ -18,7 +18,7 @@ use bytes::Bytes;
 
 use crate::error::ExportError;
 use crate::ffmpeg::{Encoder, Running, Tools, Track, probe, read_tail};
-use crate::fit::{Fit, Sampling};
+use crate::fit::{Fit, FitMode, Sampling};
 use crate::jpeg;
 use crate::model::CameraTrack;
 use crate::stats::PixelCounts;
@@ -32,9 +32,12 @@ pub(crate) struct Job<'a> {
     pub encoder: &'a Encoder,
     /// Asked size of the written images, pixels.
     pub size: Option<(u32, u32)>,
+    /// How they are brought to it.
+    pub fit: FitMode,
 }
 
 /// The video of one camera and episode.
+#[derive(Clone)]
 pub(crate) struct Encoded {
     pub path: PathBuf,
     pub bytes: u64,
@@ -53,7 +56,7 @@ pub(crate) fn encode(
     out: &Path,
     mut on_image: impl FnMut(),
 ) -> Result<Encoded, ExportError> {
-    let fit = Fit::new((track.width, track.height), job.size);
+    let fit = Fit::new((track.width, track.height), job.size, job.fit);
     let steps = track.images.len() as u64;
     let sampling = Sampling::new(steps, fit.size);
     let mut command = job.tools.ffmpeg();

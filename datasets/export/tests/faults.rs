@@ -75,11 +75,11 @@ fn only_rejected_episodes_leave_no_dataset() {
     let temporary = folder();
     let out = temporary.path().join("dataset");
     let mut nan = episode(0, 5, &[]);
-    nan.state.values[7] = f32::NAN;
+    nan.hands[0].joints_rad[5] = f64::NAN;
     let error = write([nan], &out, &options()).unwrap_err().to_string();
     assert!(error.contains("1 episodes received"), "{error}");
     assert!(
-        error.contains(r#"state column "wrist_y_m" is not finite at step 2"#),
+        error.contains(r#"right hand column "index" is not finite at step 2"#),
         "{error}"
     );
     assert_holds(temporary.path(), &[]);
@@ -93,12 +93,12 @@ fn episodes_of_different_features_are_refused() {
     let temporary = folder();
     let out = temporary.path().join("dataset");
     let mut other = episode(1, 5, &[]);
-    other.action.names[2] = "index_rad".into();
+    other.hands[0].joint_names[1] = "middle".into();
     let error = write([episode(0, 5, &[]), other], &out, &options())
         .unwrap_err()
         .to_string();
     assert!(
-        error.contains("episode-1 differs") && error.contains("index_rad"),
+        error.contains("episode-1 differs") && error.contains("middle"),
         "{error}"
     );
     let mut slower = episode(1, 5, &[]);

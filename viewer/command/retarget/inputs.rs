@@ -10,8 +10,8 @@ use anyhow::{Result, bail};
 use dexumi_episode::{Calibration, Episode, StreamKind};
 use dexumi_retarget::{EpisodeJob, EpisodeOptions, Hand, RetargetReport, Side, derived_path_in};
 
-use super::{Done, choices::refuse, clip, hand_of, interrupt::Interrupt, retarget_fresh};
-use crate::command::{Alignment, all_episodes};
+use super::{Done, choices::refuse, clip, hand_of, retarget_fresh};
+use crate::command::{Alignment, all_episodes, interrupt::Interrupt};
 
 /// One thing to retarget.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -4,8 +4,6 @@ mod choices;
 mod clip;
 mod clip_file;
 mod inputs;
-mod interrupt;
-mod jobs;
 mod page;
 mod table;
 mod trace;
@@ -14,15 +12,16 @@ use std::{num::NonZeroUsize, path::PathBuf, sync::Arc};
 
 use anyhow::{Context, Result};
 use clap::Args;
+use dexumi_episode::Episode;
 use dexumi_retarget::{
-    ArmPlan, EpisodeJob, EpisodeOptions, Hand, RetargetReport, derived_path, retarget_episode,
+    Arm, ArmPlan, EpisodeJob, EpisodeOptions, Hand, RetargetReport, Side, derived_path,
+    retarget_episode,
 };
 
-use super::{Aligned, Alignment, print_json};
+use super::{Aligned, Alignment, interrupt::Interrupt, jobs, print_json};
 use crate::{Exit, terminal::Progress};
 use choices::{AxesChoice, LimitsChoice, PresetChoice, SideChoice, rate, scale};
 use inputs::{Input, Work};
-use interrupt::Interrupt;
 use trace::Trace;
 
 /// Robot joint positions, motor commands and end-effector poses, from episodes or
@@ -112,6 +111,43 @@ pub fn hand_of(name: &str) -> Result<Arc<Hand>> {
     choices::read_hand(name, None, None).map(Arc::new)
 }
 
+/// The rig's hand, and its twin where the other side was recorded too.
+///
+/// # Errors
+/// There is no such hand, or its name does not tell its side.
+pub fn hands_of(episode: &Episode) -> Result<Vec<Arc<Hand>>> {
+    let name = &episode.rig.hand;
+    let own = hand_of(name)?;
+    let (this, other) = match own.side() {
+        Side::Left => ("left", "right"),
+        Side::Right => ("right", "left"),
+    };
+    let topics = episode.file.topics();
+    let is_recorded = |topic: String| topics.get(&topic).is_some_and(|(_, count)| *count > 0);
+    let mut hands = vec![own];
+    if is_recorded(format!("/exo/{other}/encoders"))
+        || is_recorded(format!("/glove/{other}/keypoints"))
+    {
+        let twin = name.replace(this, other);
+        if twin == *name {
+            anyhow::bail!(
+                "both sides were recorded, but the rig's hand `{name}` does not name its side; \
+                 give both hands: --hand LEFT --hand RIGHT"
+            );
+        }
+        hands.push(hand_of(&twin)?);
+    }
+    Ok(hands)
+}
+
+/// An arm by name or by path.
+///
+/// # Errors
+/// Neither exists; the message lists the known names.
+pub fn arm_of(name: &str) -> Result<Arm> {
+    choices::read_arm(name)
+}
+
 /// Retargets an aligned episode as an earlier run of `dexumi retarget` did, else by the defaults.
 ///
 /// # Errors
@@ -189,9 +225,14 @@ impl Retarget {
         work.check(&inputs)?;
         let interrupt = Interrupt::watch()?;
         let mut progress = Progress::new("retarget", inputs.len() as u64);
-        let results = jobs::in_parallel(&inputs, self.jobs(), &interrupt, &mut progress, |input| {
-            work.one(input, &interrupt)
-        });
+        let results = jobs::in_parallel(
+            "retarget",
+            &inputs,
+            self.jobs(),
+            &interrupt,
+            &mut progress,
+            |input| work.one(input, &interrupt),
+        );
         progress.finish();
         let mut outcomes: Vec<Outcome<'_>> = inputs
             .iter()

@@ -8,10 +8,12 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 
 use bytes::Bytes;
+use dexumi_episode::SessionTime;
 use dexumi_export::{
-    CameraTrack, Codec, ExportError, Extra, ExtraValues, ImageSource, Matrix, Options, Report,
-    Resampled, format,
+    CameraRole, CameraTrack, Codec, ExportError, Extra, ExtraValues, HandMotion, ImageSource,
+    Options, Report, Resampled, Side, Subtask, format,
 };
+use nalgebra::{Isometry3, Translation3, UnitQuaternion};
 
 /// JPEGs in memory.
 pub struct Images(pub Vec<Bytes>);
@@ -80,58 +82,95 @@ fn split(stream: &[u8]) -> Vec<Bytes> {
     images
 }
 
+/// Names of the joints of a synthetic hand.
+pub const JOINTS: [&str; 2] = ["thumb", "index"];
+
+/// A hand whose wrist and joints move smoothly, `rows` rows at 30 a second.
+pub fn hand(number: u32, side: Side, rows: usize) -> HandMotion {
+    let away = if side == Side::Left { 1.0 } else { 0.0 };
+    let time = |k: usize| k as f64 / 30.0 + f64::from(number) + away;
+    let pose = |k: usize| {
+        let t = time(k);
+        Isometry3::from_parts(
+            Translation3::new(0.1 * t.sin(), 0.2 * t.cos(), 0.05 * (0.3 * t).sin()),
+            UnitQuaternion::from_euler_angles(0.3 * t.sin(), 0.2 * t.cos(), 0.1 * t),
+        )
+    };
+    HandMotion {
+        side,
+        hand: format!("xhand_{}", side.name()),
+        joint_names: JOINTS.map(String::from).into(),
+        world_from_wrist: (0..rows).map(pose).collect(),
+        joints_rad: (0..rows)
+            .flat_map(|k| [(0.7 * time(k)).sin(), (0.4 * time(k)).cos()])
+            .collect(),
+        valid: (0..rows).map(|k| k % 11 != 7).collect(),
+        force: None,
+        keypoints: None,
+    }
+}
+
 /// An episode of `steps` steps at 30 a second with the given cameras, each a
 /// name, its size and its JPEGs; a camera with fewer JPEGs than steps is shown
 /// slower, images repeating.
 pub fn episode(number: u32, steps: usize, cameras: &[(&str, (u32, u32), &[Bytes])]) -> Resampled {
-    let names = ["wrist_x_m", "wrist_y_m", "thumb_rad"];
-    let motion = |ahead: usize| Matrix {
-        names: names.map(String::from).into(),
-        values: (0..steps)
-            .flat_map(|k| {
-                let t = (k + ahead) as f32 / 30.0 + number as f32;
-                [0.1 * t.sin(), 0.2 * t.cos(), (0.7 * t).sin()]
-            })
-            .collect(),
-    };
     let extra = |name: &str, names: &[&str], values| Extra {
         name: name.into(),
         names: names.iter().map(|&n| n.into()).collect(),
         values,
     };
+    let start = 1_760_000_000_000_000_000 + i64::from(number) * 60_000_000_000;
+    let time = |k: usize, late_us: i64| {
+        SessionTime::from_nanos(start + k as i64 * 1_000_000_000 / 30 + 1000 * late_us)
+    };
     let tracks = cameras
         .iter()
         .map(|&(name, (width, height), images)| CameraTrack {
             name: name.into(),
+            role: CameraRole::of_name(name, Some(Side::Right)),
             width,
             height,
+            intrinsics: (name == "head").then_some([100.0, 100.0, 79.5, 59.5]),
             images: (0..steps).map(|k| k * images.len() / steps).collect(),
+            capture_times: (0..steps).map(|k| time(k, 100 * (k as i64 % 7))).collect(),
+            valid: (0..steps).map(|k| k % 5 != 0).collect(),
             source: Box::new(Images(images.to_vec())),
         });
-    let times = (0..steps).map(|k| k as f64 / 30.0 + 1e-4 * (k % 7) as f64);
-    let valid = (0..2 * steps).map(|k| k % 5 != 0).collect();
     Resampled {
         episode_id: format!("episode-{number}"),
         task: ["pick up the cup", "open the drawer"][number as usize % 2].into(),
         fps: 30,
         robot_type: "xhand_right".into(),
-        state: motion(0),
-        action: motion(1),
-        extras: vec![
-            extra(
-                "capture_time",
-                &["head_s"],
-                ExtraValues::F64(times.collect()),
-            ),
-            extra("valid", &["left", "right"], ExtraValues::Bool(valid)),
-            extra(
-                "subtask",
-                &["index"],
-                ExtraValues::I64((0..steps as i64).map(|k| k / 20).collect()),
-            ),
-        ],
+        times: (0..=steps).map(|k| time(k, 0)).collect(),
+        hands: vec![hand(number, Side::Right, steps + 1)],
+        subtasks: Vec::new(),
+        extras: vec![extra(
+            "phase",
+            &["part"],
+            ExtraValues::F64((0..steps).map(|k| k as f64 / steps as f64).collect()),
+        )],
         cameras: tracks.collect(),
+        quality: None,
     }
+}
+
+/// An episode of two hands and three cameras, with subtasks.
+pub fn two_hands(number: u32, steps: usize, images: &[Bytes]) -> Resampled {
+    let cameras = ["head", "left_wrist", "right_wrist"].map(|name| (name, SMALL, images));
+    let mut made = episode(number, steps, &cameras);
+    made.hands.insert(0, hand(number, Side::Left, steps + 1));
+    made.robot_type = "xhand_left+xhand_right".into();
+    let subtask = |from, to, text: &str| Subtask {
+        from,
+        to,
+        text: text.into(),
+    };
+    let middle = steps / 2;
+    made.subtasks = vec![
+        subtask(0, middle, "reach"),
+        subtask(middle, steps - 5, "grasp"),
+    ];
+    made
 }
 
 /// Every file under `folder`, relative to it, sorted.
@@ -177,6 +216,19 @@ pub fn write(
 /// A temporary folder.
 pub fn folder() -> tempfile::TempDir {
     tempfile::tempdir().unwrap()
+}
+
+/// A temporary folder whose path says nothing to DreamDojo's loader: no random letters.
+pub fn plain_folder() -> tempfile::TempDir {
+    use std::sync::atomic::{AtomicUsize, Ordering};
+    static NEXT: AtomicUsize = AtomicUsize::new(0);
+    let number = NEXT.fetch_add(1, Ordering::Relaxed);
+    let prefix = format!("x-{}-{number}", std::process::id());
+    tempfile::Builder::new()
+        .prefix(&prefix)
+        .rand_bytes(0)
+        .tempdir()
+        .unwrap()
 }
 
 /// Fails where a folder holds anything but the names given.

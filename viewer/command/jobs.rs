@@ -5,9 +5,10 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use super::interrupt::Interrupt;
 use crate::terminal::Progress;
 
-/// `work` on each of `items`, on `jobs` threads; one result an item, in their order, `None` for those
+/// `work` on each of `items`, on `jobs` threads named after `what`; one result an item, in their order, `None` for those
 /// that an interrupt came before.
 pub fn in_parallel<I: Sync, T: Send>(
+    what: &str,
     items: &[I],
     jobs: usize,
     interrupt: &Interrupt,
@@ -31,7 +32,7 @@ pub fn in_parallel<I: Sync, T: Send>(
                 }
             };
             std::thread::Builder::new()
-                .name(format!("retarget {number}"))
+                .name(format!("{what} {number}"))
                 .spawn_scoped(scope, each)
                 .expect("a thread should start");
         }

@@ -5,8 +5,8 @@ use std::path::{Path, PathBuf};
 
 use arrow::array::RecordBatch;
 
+use super::super::{bounds, column, equal, invalid};
 use super::meta::Meta;
-use super::{equal, invalid};
 use crate::error::ExportError;
 use crate::features;
 use crate::tables;
@@ -73,37 +73,6 @@ pub(super) fn check(
     Ok(())
 }
 
-/// Whether a stored bound is that of the data, but for the last digits, which
-/// decimal text may change.
-fn bounds(
-    statistic: &str,
-    name: &str,
-    data: &[f64],
-    stored: &[f64],
-    path: &Path,
-) -> Result<(), ExportError> {
-    let close = |(a, b): (&f64, &f64)| (a - b).abs() <= 1e-12 * a.abs().max(1.0);
-    if data.len() == stored.len() && data.iter().zip(stored).all(close) {
-        return Ok(());
-    }
-    Err(invalid(
-        format!("{statistic} of {name}: expected {data:?}, got {stored:?}"),
-        path,
-    ))
-}
-
-fn column(batch: &RecordBatch, name: &str, path: &Path) -> Result<Vec<f64>, ExportError> {
-    let array = batch.column_by_name(name);
-    array
-        .and_then(|array| tables::numbers(array.as_ref()))
-        .ok_or_else(|| {
-            invalid(
-                format!("expected a numeric column {name} without nulls"),
-                path,
-            )
-        })
-}
-
 impl Range {
     fn check(&mut self, batch: &RecordBatch, path: &Path) -> Result<(), ExportError> {
         let Self { name, least, most } = self;
@@ -140,6 +109,8 @@ fn check_rows(
     let [time, step, episode, index, task] =
         features::STANDARD.map(|(name, _)| column(batch, name, path));
     let (time, step, episode, index, task) = (time?, step?, episode?, index?, task?);
+    let [annotated, subtask] = features::LANGUAGE.map(|(name, _)| column(batch, name, path));
+    let (annotated, subtask) = (annotated?, subtask?);
     for at in 0..batch.num_rows() {
         let row = first + at as u64;
         // Episodes lie one behind the other: the first that ends after the row.
@@ -156,6 +127,18 @@ fn check_rows(
         equal(what("timestamp"), exact, time[at], path)?;
         let sentence = meta.tasks.get(task[at] as usize);
         equal(what("task"), Some(&expected.task), sentence, path)?;
+        equal(what("annotation.task"), task[at], annotated[at], path)?;
+        if !(subtask[at] >= 0.0 && (subtask[at] as usize) < meta.tasks.len()) {
+            return Err(invalid(
+                format!(
+                    "{}: expected 0 to {}, got {}",
+                    what("annotation.subtask"),
+                    meta.tasks.len() - 1,
+                    subtask[at]
+                ),
+                path,
+            ));
+        }
         equal(what("data file"), expected.data_file, file, path)?;
     }
     Ok(())

@@ -8,11 +8,10 @@ use arrow::array::{Array, AsArray, RecordBatch};
 use arrow::datatypes::{Float64Type, Int64Type};
 use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 use serde::Deserialize;
-use serde::de::DeserializeOwned;
 
-use super::{equal, invalid};
+use super::super::{equal, flatten, invalid, json};
 use crate::error::ExportError;
-use crate::features::{self, CHUNK_FILES, Feature, STANDARD};
+use crate::features::{self, CHUNK_FILES, Feature, LANGUAGE, STANDARD};
 use crate::stats::QUANTILES;
 use crate::tables;
 use crate::timestamp::MAX_FPS;
@@ -62,7 +61,7 @@ pub(super) fn read(dataset: &Path) -> Result<Meta, ExportError> {
             &path,
         ));
     }
-    for (name, dtype) in STANDARD {
+    for (name, dtype) in STANDARD.into_iter().chain(LANGUAGE) {
         let got = info.features.get(name).map(|f| f.dtype.as_str());
         equal(format!("dtype of {name}"), Some(dtype), got, &path)?;
     }
@@ -96,11 +95,6 @@ pub(super) fn read(dataset: &Path) -> Result<Meta, ExportError> {
         stats,
         files,
     })
-}
-
-fn json<T: DeserializeOwned>(path: &Path) -> Result<T, ExportError> {
-    let text = std::fs::read(path).map_err(ExportError::io("read a description", path))?;
-    serde_json::from_slice(&text).map_err(|e| invalid(e.to_string(), path))
 }
 
 /// Tasks in the order of their index, which is how the reader looks them up.
@@ -323,20 +317,4 @@ fn stats(path: &Path, info: &Info) -> Result<BTreeMap<String, Stats>, ExportErro
         all.insert(name.clone(), stats);
     }
     Ok(all)
-}
-
-/// A list of `width` finite numbers, each inside `depth` lists of one.
-fn flatten(value: &serde_json::Value, width: usize, depth: usize) -> Option<Vec<f64>> {
-    let list = value.as_array().filter(|list| list.len() == width)?;
-    list.iter()
-        .map(|mut value| {
-            for _ in 0..depth {
-                let [inner] = &value.as_array()?[..] else {
-                    return None;
-                };
-                value = inner;
-            }
-            value.as_f64().filter(|x| x.is_finite())
-        })
-        .collect()
 }

@@ -55,6 +55,13 @@ impl Interrupt {
         Ok(Self { has_come })
     }
 
+    /// For work that Ctrl-C may end at once.
+    pub fn never() -> Self {
+        Self {
+            has_come: Arc::new(AtomicBool::new(false)),
+        }
+    }
+
     /// Whether it has.
     pub fn has_come(&self) -> bool {
         self.has_come.load(Ordering::Relaxed)

@@ -1,0 +1,221 @@
+//! A hand's motion: wrist, joints, force and keypoints, between their samples.
+
+use std::ops::Range;
+
+use dexumi_episode::{
+    Delta, EpisodeFile, SessionTime,
+    align::{Interpolate, Track, stamped},
+    isometry,
+    schema::{EffectorPose, Keypoints, Retargeted},
+};
+use nalgebra::Isometry3;
+
+use super::{DerivedHand, ResampleJob};
+use crate::model::{ForceTrack, HandMotion, KeypointTrack, Side};
+
+/// Samples of one hand.
+pub(super) struct Tracks {
+    side: Side,
+    hand: String,
+    joint_names: Vec<String>,
+    wrist: Track<Isometry3<f64>>,
+    joints: Vec<Track<f64>>,
+    force: Vec<(String, Track<[f64; 3]>)>,
+    keypoints: Option<Track<[f64; 63]>>,
+}
+
+impl Tracks {
+    pub fn read(job: &ResampleJob<'_>, hand: &DerivedHand<'_>) -> Result<Self, String> {
+        let derived = EpisodeFile::open(hand.path).map_err(|error| error.to_string())?;
+        let side = hand.side.name();
+        let topic = format!("/retarget/{side}/joints");
+        let names = derived.channel_metadata(&topic, "names").ok_or_else(|| {
+            format!(
+                "no topic `{topic}` in {}; run `dexumi retarget` anew",
+                derived.path().display()
+            )
+        })?;
+        let joint_names: Vec<String> = names.split(',').map(str::to_owned).collect();
+        let steps = derived.read::<Retargeted>(&topic);
+        let steps = steps.map_err(|error| error.to_string())?;
+        let mut joints = vec![Track::default(); joint_names.len()];
+        for (times, step) in &steps {
+            for (track, &position) in joints.iter_mut().zip(&step.position) {
+                track.times.push(times.publish_time);
+                track.values.push(position);
+            }
+        }
+        let force = job.timeline.force.iter().filter_map(|(topic, track)| {
+            let finger = topic.strip_prefix(&format!("/exo/{side}/force/"))?;
+            Some((finger.to_owned(), track.clone()))
+        });
+        Ok(Self {
+            side: hand.side,
+            hand: hand.name.to_owned(),
+            joint_names,
+            wrist: wrist(&derived, side)?,
+            joints,
+            force: force.collect(),
+            keypoints: keypoints(job, side)?,
+        })
+    }
+
+    /// Whether wrist and joints are known at `time`.
+    pub fn covers(&self, time: SessionTime, max_gap: Delta) -> bool {
+        self.wrist.at(time, max_gap).is_some()
+            && self
+                .joints
+                .iter()
+                .all(|joint| joint.at(time, max_gap).is_some())
+    }
+
+    /// The motion at the given times, the first of which is covered.
+    pub fn on(&self, times: &[SessionTime], max_gap: Delta) -> HandMotion {
+        let steps = times.len() - 1;
+        let mut motion = HandMotion {
+            side: self.side,
+            hand: self.hand.clone(),
+            joint_names: self.joint_names.clone(),
+            world_from_wrist: Vec::with_capacity(times.len()),
+            joints_rad: Vec::with_capacity(times.len() * self.joints.len()),
+            valid: Vec::with_capacity(times.len()),
+            force: None,
+            keypoints: None,
+        };
+        let mut held = (Isometry3::identity(), vec![0.0; self.joints.len()]);
+        for &time in times {
+            let joints: Option<Vec<f64>> = self
+                .joints
+                .iter()
+                .map(|joint| joint.at(time, max_gap))
+                .collect();
+            let row = self.wrist.at(time, max_gap).zip(joints);
+            motion.valid.push(row.is_some());
+            held = row.unwrap_or(held);
+            motion.world_from_wrist.push(held.0);
+            motion.joints_rad.extend(&held.1);
+        }
+        motion.force = (!self.force.is_empty()).then(|| self.force_on(&times[..steps], max_gap));
+        motion.keypoints = self.keypoints.as_ref().map(|track| {
+            let (rows, valid) = held_on(track, &times[..steps], max_gap, [0.0; 63]);
+            let points = |row: [f64; 63]| {
+                std::array::from_fn(|point| std::array::from_fn(|axis| row[3 * point + axis]))
+            };
+            KeypointTrack {
+                points_m: rows.into_iter().map(points).collect(),
+                valid,
+            }
+        });
+        motion
+    }
+
+    fn force_on(&self, times: &[SessionTime], max_gap: Delta) -> ForceTrack {
+        let fingers = self.force.iter();
+        let columns: Vec<_> = fingers
+            .map(|(_, track)| held_on(track, times, max_gap, [0.0; 3]))
+            .collect();
+        ForceTrack {
+            fingers: self
+                .force
+                .iter()
+                .map(|(finger, _)| finger.clone())
+                .collect(),
+            counts: (0..times.len())
+                .flat_map(|k| columns.iter().map(move |(values, _)| values[k]))
+                .collect(),
+            valid: (0..times.len())
+                .map(|k| columns.iter().all(|(_, valid)| valid[k]))
+                .collect(),
+        }
+    }
+}
+
+/// Values at `times` and whether they were measured; `held` until the first one is.
+fn held_on<T: Interpolate + Copy>(
+    track: &Track<T>,
+    times: &[SessionTime],
+    max_gap: Delta,
+    mut held: T,
+) -> (Vec<T>, Vec<bool>) {
+    let cell = |&time: &SessionTime| {
+        let value = track.at(time, max_gap);
+        held = value.unwrap_or(held);
+        (held, value.is_some())
+    };
+    times.iter().map(cell).unzip()
+}
+
+fn wrist(derived: &EpisodeFile, side: &str) -> Result<Track<Isometry3<f64>>, String> {
+    let poses = derived.read::<EffectorPose>(&format!("/retarget/{side}/end_effector"));
+    let mut wrist = Track::default();
+    for (times, pose) in &poses.map_err(|error| error.to_string())? {
+        if let ([x, y, z], [qx, qy, qz, qw]) = (&pose.position[..], &pose.rotation[..]) {
+            wrist.times.push(times.publish_time);
+            wrist
+                .values
+                .push(isometry([*x, *y, *z], [*qx, *qy, *qz, *qw]));
+        }
+    }
+    if wrist.times.is_empty() {
+        return Err(format!(
+            "the episode has no pose of the {side} wrist, expected a tracker with a mount to `hand`"
+        ));
+    }
+    Ok(wrist)
+}
+
+/// The glove's keypoints of a side: samples that are whole and that it vouches for.
+fn keypoints(job: &ResampleJob<'_>, side: &str) -> Result<Option<Track<[f64; 63]>>, String> {
+    let topic = format!("/glove/{side}/keypoints");
+    let file = &job.episode.file;
+    if !file.topics().contains_key(&topic) {
+        return Ok(None);
+    }
+    let messages = file
+        .read::<Keypoints>(&topic)
+        .map_err(|error| error.to_string())?;
+    let stamps =
+        stamped(job.episode, job.calibration, &topic).map_err(|error| error.to_string())?;
+    if stamps.len() != messages.len() {
+        return Err(format!(
+            "a message of `{topic}` has no stamp, expected one in each"
+        ));
+    }
+    let mut track = Track {
+        times: Vec::new(),
+        values: Vec::new(),
+    };
+    for ((_, message), (stamp, time)) in messages.iter().zip(stamps) {
+        let points: Result<[f64; 63], _> = message.points[..].try_into();
+        if let Ok(points) = points
+            && message.valid
+            && stamp.suspect == 0
+            && points.iter().all(|x| x.is_finite())
+            && track.times.last().is_none_or(|&last| last < time)
+        {
+            track.times.push(time);
+            track.values.push(points);
+        }
+    }
+    Ok(Some(track))
+}
+
+impl HandMotion {
+    /// Keeps the rows `kept`, and of what has one row a step those but the last.
+    pub(super) fn cut(&mut self, kept: &Range<usize>) {
+        let width = self.joint_names.len();
+        self.joints_rad = self.joints_rad[kept.start * width..kept.end * width].to_vec();
+        self.world_from_wrist = self.world_from_wrist[kept.clone()].to_vec();
+        self.valid = self.valid[kept.clone()].to_vec();
+        let steps = kept.start..kept.end - 1;
+        if let Some(force) = &mut self.force {
+            let width = force.fingers.len();
+            force.counts = force.counts[steps.start * width..steps.end * width].to_vec();
+            force.valid = force.valid[steps.clone()].to_vec();
+        }
+        if let Some(keypoints) = &mut self.keypoints {
+            keypoints.points_m = keypoints.points_m[steps.clone()].to_vec();
+            keypoints.valid = keypoints.valid[steps].to_vec();
+        }
+    }
+}

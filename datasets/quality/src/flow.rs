@@ -1,0 +1,196 @@
+//! How a picture moves: the shift of each part that makes one image most like the next.
+
+use std::ops::Range;
+
+/// Iterations on each level of the pyramid.
+const ITERATIONS: usize = 3;
+
+/// Brightness of an image, row by row.
+#[derive(Debug, Clone)]
+pub(crate) struct Plane {
+    width: usize,
+    height: usize,
+    pixels: Vec<f32>,
+}
+
+impl Plane {
+    /// Of bytes, each pixel the mean of its 3 x 3 neighbourhood: noise and JPEG's blocks go.
+    pub(crate) fn smooth(width: usize, height: usize, bytes: &[u8]) -> Self {
+        let mut pixels = vec![0.0; width * height];
+        for y in 0..height {
+            for x in 0..width {
+                let (mut sum, mut count) = (0.0, 0.0);
+                for row in y.saturating_sub(1)..(y + 2).min(height) {
+                    for column in x.saturating_sub(1)..(x + 2).min(width) {
+                        sum += f32::from(bytes[row * width + column]);
+                        count += 1.0;
+                    }
+                }
+                pixels[y * width + x] = sum / count;
+            }
+        }
+        Self {
+            width,
+            height,
+            pixels,
+        }
+    }
+
+    fn half(&self) -> Self {
+        let (width, height) = (self.width / 2, self.height / 2);
+        let mut pixels = Vec::with_capacity(width * height);
+        for y in 0..height {
+            for x in 0..width {
+                let at = 2 * y * self.width + 2 * x;
+                let row = |at: usize| self.pixels[at] + self.pixels[at + 1];
+                pixels.push(0.25 * (row(at) + row(at + self.width)));
+            }
+        }
+        Self {
+            width,
+            height,
+            pixels,
+        }
+    }
+
+    /// Brightness between pixels; `None` outside.
+    fn at(&self, x: f32, y: f32) -> Option<f32> {
+        let (column, row) = (x.floor(), y.floor());
+        if column < 0.0 || row < 0.0 {
+            return None;
+        }
+        let (fx, fy) = (x - column, y - row);
+        let (column, row) = (column as usize, row as usize);
+        if column + 1 >= self.width || row + 1 >= self.height {
+            return None;
+        }
+        let at = row * self.width + column;
+        let mix = |at: usize| self.pixels[at] + fx * (self.pixels[at + 1] - self.pixels[at]);
+        let (above, below) = (mix(at), mix(at + self.width));
+        Some(above + fy * (below - above))
+    }
+
+    /// Whether both have the same size.
+    pub(crate) fn is_like(&self, other: &Self) -> bool {
+        (self.width, self.height) == (other.width, other.height)
+    }
+}
+
+/// Parts into which a picture is cut: columns, rows.
+const TILES: [usize; 2] = [4, 3];
+/// How many numbers say how a picture moved.
+pub(crate) const SHIFTS: usize = 2 * TILES[0] * TILES[1];
+
+/// Shift of each part of the picture from `then` to `now` [pixel], x to the right and y down, tile by
+/// tile: by least squares over its pixels, from coarse to fine (B. Lucas, T. Kanade, "An iterative
+/// image registration technique", IJCAI 1981). Where only a part of a tile moves, it is that
+/// part's share of its contrast times its shift. A change of all brightness moves nothing.
+pub(crate) fn shifts(then: &Plane, now: &Plane) -> [f64; SHIFTS] {
+    let whole = |plane: &Plane| (0..plane.width, 0..plane.height);
+    let (then2, now2) = (then.half(), now.half());
+    let (then4, now4) = (then2.half(), now2.half());
+    let coarse = refine(&then4, &now4, whole(&then4), [0.0; 2]);
+    let middle = refine(&then2, &now2, whole(&then2), coarse.map(|d| 2.0 * d));
+    let fine = refine(then, now, whole(then), middle.map(|d| 2.0 * d));
+    let mut shifts = [0.0; SHIFTS];
+    for row in 0..TILES[1] {
+        for column in 0..TILES[0] {
+            let part = |size: usize, of: usize, at: usize| at * size / of..(at + 1) * size / of;
+            let tile = (
+                part(then.width, TILES[0], column),
+                part(then.height, TILES[1], row),
+            );
+            let d = refine(then, now, tile, fine);
+            let at = 2 * (row * TILES[0] + column);
+            shifts[at] = f64::from(d[0]);
+            shifts[at + 1] = f64::from(d[1]);
+        }
+    }
+    shifts
+}
+
+fn refine(
+    then: &Plane,
+    now: &Plane,
+    (columns, rows): (Range<usize>, Range<usize>),
+    mut d: [f32; 2],
+) -> [f32; 2] {
+    let (width, height) = (then.width, then.height);
+    if width < 4 || height < 4 {
+        return d;
+    }
+    let (columns, rows) = (
+        columns.start.max(1)..columns.end.min(width - 1),
+        rows.start.max(1)..rows.end.min(height - 1),
+    );
+    for _ in 0..ITERATIONS {
+        let (mut xx, mut xy, mut yy) = (0.0_f64, 0.0_f64, 0.0_f64);
+        let (mut xt, mut yt) = (0.0_f64, 0.0_f64);
+        let (mut sx, mut sy, mut st, mut count) = (0.0_f64, 0.0_f64, 0.0_f64, 0.0_f64);
+        for y in rows.clone() {
+            for x in columns.clone() {
+                let Some(seen) = now.at(x as f32 + d[0], y as f32 + d[1]) else {
+                    continue;
+                };
+                let at = y * width + x;
+                let gx = f64::from(0.5 * (then.pixels[at + 1] - then.pixels[at - 1]));
+                let gy = f64::from(0.5 * (then.pixels[at + width] - then.pixels[at - width]));
+                let change = f64::from(seen - then.pixels[at]);
+                xx += gx * gx;
+                xy += gx * gy;
+                yy += gy * gy;
+                xt += gx * change;
+                yt += gy * change;
+                sx += gx;
+                sy += gy;
+                st += change;
+                count += 1.0;
+            }
+        }
+        if count < 16.0 {
+            return d;
+        }
+        // Without the mean: lamps flicker, exposure follows.
+        let (xt, yt) = (xt - sx * st / count, yt - sy * st / count);
+        // A little stiffness: a picture of nothing does not move.
+        let (xx, yy) = (xx + 0.02 * count, yy + 0.02 * count);
+        let determinant = xx * yy - xy * xy;
+        let step = [
+            -(yy * xt - xy * yt) / determinant,
+            -(xx * yt - xy * xt) / determinant,
+        ];
+        let most = 0.25 * width as f64;
+        for axis in 0..2 {
+            d[axis] = (f64::from(d[axis]) + step[axis]).clamp(-most, most) as f32;
+        }
+    }
+    d
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn picture(dx: f64, dy: f64, light: f64) -> Plane {
+        let (width, height) = (80, 60);
+        let bytes: Vec<u8> = (0..width * height)
+            .map(|at| {
+                let (x, y) = ((at % width) as f64 - dx, (at / width) as f64 - dy);
+                let waves = (0.21 * x + 0.13 * y).sin() + (0.33 * y - 0.1 * x).cos();
+                (128.0 + light + 40.0 * waves) as u8
+            })
+            .collect();
+        Plane::smooth(width, height, &bytes)
+    }
+
+    #[test]
+    fn a_picture_that_is_shifted_says_by_how_much() {
+        for (dx, dy) in [(0.0, 0.0), (0.4, -0.2), (2.5, 1.5), (-6.0, 3.0)] {
+            let shifts = shifts(&picture(0.0, 0.0, 0.0), &picture(dx, dy, 9.0));
+            for part in shifts.chunks(2) {
+                let off = (part[0] - dx).abs().max((part[1] - dy).abs());
+                assert!(off < 0.3, "{dx} {dy}: {part:?}");
+            }
+        }
+    }
+}

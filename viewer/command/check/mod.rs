@@ -1,0 +1,229 @@
+//! `dexumi check`: how good episodes are.
+
+mod judge;
+mod page;
+mod table;
+
+use std::path::PathBuf;
+
+use anyhow::{Context, Result};
+use clap::Args;
+use dexumi_episode::Notes;
+use dexumi_quality::{Filter, Grade, Subject, mark_duplicates};
+
+use super::{Alignment, all_episodes, interrupt::Interrupt, jobs, print_json};
+use crate::{Exit, terminal::Progress};
+use judge::Judge;
+pub use judge::Judged;
+pub use table::verdict_json;
+
+/// Grade episodes: tracking, synchronisation, timing, smoothness, limits, images, language,
+/// duplicates. Each figure has its thresholds (docs/quality.md); an episode has the grade of its
+/// worst, A to D, and a tag for each metric that is worse than A. Nothing is deleted.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Verdicts lie in derived/ beside the episodes and are made anew where the episode, its
+calibration, its retargeted motion or the rules have changed.
+
+A condition compares metrics (blurred < 20, sync_residual@wrist < 15), or grade, tag, task,
+operator, outcome, hand, rig, note, episode, by < <= > >= = != ~ (contains), joined by and, or,
+not and parentheses. A metric is its worst value over streams.
+
+Ends with 3 when an episode could not be judged or does not pass --min-grade and --where.
+
+Examples:
+  dexumi check session
+  dexumi check session --min-grade B --where 'not tag = blurred and task ~ cube'
+  dexumi check session --report quality.html --json > quality.json")]
+pub struct Check {
+    /// Episodes or session folders.
+    #[arg(required = true, value_name = "PATH")]
+    paths: Vec<PathBuf>,
+    #[command(flatten)]
+    selection: Selection,
+    /// Page with plots and thumbnails [default: quality.html among the results of a session].
+    #[arg(long, value_name = "FILE.html")]
+    report: Option<PathBuf>,
+    /// Hand by name, or a hand file (.toml), whose limits count; of a rig with two hands, one for
+    /// each side [default: the rig's, for each side that was recorded].
+    #[arg(long, value_name = "HAND")]
+    hand: Vec<String>,
+    /// Arm by name, an arm file (.toml) or a URDF (.urdf): can it carry the hand?
+    #[arg(long, value_name = "ARM")]
+    arm: Option<String>,
+    /// How many at once [default: one per core].
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1024))]
+    jobs: Option<u16>,
+    #[command(flatten)]
+    alignment: Alignment,
+    /// For machines.
+    #[arg(long)]
+    json: bool,
+}
+
+/// Which episodes are wanted.
+#[derive(Debug, Clone, Default, Args)]
+pub struct Selection {
+    /// Only episodes of this grade or better.
+    #[arg(long, value_name = "A|B|C|D")]
+    pub min_grade: Option<Grade>,
+    /// Only episodes that fulfil a condition, such as 'tag != blurred' (see `dexumi check --help`).
+    #[arg(long = "where", value_name = "CONDITION", value_parser = Filter::parse)]
+    pub condition: Option<Filter>,
+}
+
+impl Selection {
+    /// Whether all are wanted.
+    pub fn is_all(&self) -> bool {
+        self.min_grade.is_none() && self.condition.is_none()
+    }
+
+    /// Whether an episode is wanted.
+    ///
+    /// # Errors
+    /// Its notes cannot be read.
+    pub fn takes(&self, judged: &Judged) -> Result<bool> {
+        let notes = Notes::load(&judged.path)?;
+        let subject = Subject {
+            verdict: &judged.verdict,
+            notes: &notes,
+        };
+        Ok(self
+            .min_grade
+            .is_none_or(|least| judged.verdict.grade.reaches(least))
+            && self
+                .condition
+                .as_ref()
+                .is_none_or(|condition| condition.holds(subject)))
+    }
+}
+
+/// An episode that could not be judged.
+pub struct Unjudged {
+    /// Which.
+    pub path: PathBuf,
+    /// Why.
+    pub error: anyhow::Error,
+}
+
+/// Verdicts of episodes, in their order, duplicates marked; and those that have none.
+pub struct Verdicts {
+    /// Judged.
+    pub judged: Vec<Judged>,
+    /// Not judged.
+    pub unjudged: Vec<Unjudged>,
+    /// Ctrl-C came before all were.
+    pub interrupted: bool,
+}
+
+/// Judges episodes, or finds the verdicts of an earlier run.
+///
+/// # Errors
+/// The hand or the arm is none, or Ctrl-C cannot be waited for.
+pub fn verdicts(
+    episodes: &[PathBuf],
+    alignment: &Alignment,
+    hands: &[String],
+    arm: Option<&str>,
+    jobs: Option<u16>,
+    interrupt: &Interrupt,
+) -> Result<Verdicts> {
+    let judge = Judge::new(alignment, hands, arm, interrupt)?;
+    let cores = || std::thread::available_parallelism().map_or(1, usize::from);
+    let jobs = jobs.map_or_else(cores, usize::from);
+    let mut progress = Progress::new("check", episodes.len() as u64);
+    let results = jobs::in_parallel("check", episodes, jobs, interrupt, &mut progress, |path| {
+        judge.one(path)
+    });
+    progress.finish();
+    let (mut judged, mut unjudged) = (Vec::new(), Vec::new());
+    for (path, result) in episodes.iter().zip(results) {
+        match result {
+            Some(Ok(one)) => judged.push(one),
+            // What was stopped is no failure.
+            Some(Err(error)) if !interrupt.has_come() => unjudged.push(Unjudged {
+                path: path.clone(),
+                error,
+            }),
+            _ => {}
+        }
+    }
+    let mut verdicts: Vec<_> = judged
+        .iter()
+        .map(|one: &Judged| one.verdict.clone())
+        .collect();
+    mark_duplicates(&mut verdicts);
+    for (one, verdict) in judged.iter_mut().zip(verdicts) {
+        one.verdict = verdict;
+    }
+    Ok(Verdicts {
+        interrupted: judged.len() + unjudged.len() < episodes.len(),
+        judged,
+        unjudged,
+    })
+}
+
+impl Check {
+    /// Judges all.
+    pub fn run(self) -> Result<Exit> {
+        let mut episodes = Vec::new();
+        for episode in all_episodes(&self.paths)? {
+            if !episodes.contains(&episode) {
+                episodes.push(episode);
+            }
+        }
+        let interrupt = Interrupt::watch()?;
+        let found = verdicts(
+            &episodes,
+            &self.alignment,
+            &self.hand,
+            self.arm.as_deref(),
+            self.jobs,
+            &interrupt,
+        )?;
+        for Unjudged { path, error } in &found.unjudged {
+            eprintln!("failed: {}: {error:#}", path.display());
+        }
+        if found.interrupted {
+            eprintln!(
+                "interrupted: {} of {} are done and kept; the same command goes on with the rest",
+                found.judged.len(),
+                episodes.len()
+            );
+            return Ok(Exit::Failed);
+        }
+        if let (true, [first, ..]) = (found.judged.is_empty(), &found.unjudged[..]) {
+            return Ok(Exit::of(&first.error));
+        }
+        let taken = found
+            .judged
+            .iter()
+            .map(|judged| self.selection.takes(judged))
+            .collect::<Result<Vec<bool>>>()?;
+        let rows: Vec<table::Row<'_>> = found
+            .judged
+            .iter()
+            .zip(&taken)
+            .map(|(judged, &taken)| table::Row { judged, taken })
+            .collect();
+        if self.json {
+            print_json(&table::json(&rows, &found.unjudged))?;
+        } else {
+            table::print(&rows, !self.selection.is_all());
+        }
+        if let Some(page) = self.page_path() {
+            page::write(&page, &rows, &found.unjudged)
+                .with_context(|| format!("report {}", page.display()))?;
+            eprintln!("report: {}", page.display());
+        }
+        let all_pass = taken.iter().all(|taken| *taken) && found.unjudged.is_empty();
+        Ok(if all_pass { Exit::Done } else { Exit::Lossy })
+    }
+
+    /// Where the page goes: as given, else among the results of the first session.
+    fn page_path(&self) -> Option<PathBuf> {
+        let session = || self.paths.iter().find(|path| path.is_dir());
+        let among = || Some(session()?.join("derived").join("quality.html"));
+        self.report.clone().or_else(among)
+    }
+}

@@ -1,0 +1,46 @@
+//! `dexumi verify`: whether a dataset is what its models' loaders assume.
+
+use std::path::PathBuf;
+
+use anyhow::Result;
+use clap::Args;
+use dexumi_export::{Options, verify};
+
+use super::print_json;
+use crate::Exit;
+
+/// Check a dataset strictly: every row, every packet of every video, all metadata.
+///
+/// The format is told by the files. `dexumi export` does this by itself before a
+/// dataset gets its name.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  dexumi verify dataset
+  dexumi verify dataset --json")]
+pub struct Verify {
+    /// Folder of the dataset.
+    #[arg(value_name = "DATASET")]
+    pub dataset: PathBuf,
+    /// For machines.
+    #[arg(long)]
+    pub json: bool,
+}
+
+impl Verify {
+    /// Checks the dataset and says what it holds.
+    ///
+    /// # Errors
+    /// The first broken rule, with its file.
+    pub fn run(&self) -> Result<Exit> {
+        let found = verify(&self.dataset, &Options::default())?;
+        eprintln!(
+            "valid {}: {} episodes, {} steps, {} sentences, {} videos",
+            found.format, found.episodes, found.rows, found.tasks, found.videos
+        );
+        if self.json {
+            print_json(&found)?;
+        }
+        Ok(Exit::Done)
+    }
+}
