@@ -12,10 +12,11 @@ export PATH := $(CARGO_HOME)/bin:$(PATH)
 
 TARGET_DIR := $(or $(CARGO_TARGET_DIR),target)
 DEMO_OUT ?= demo-out
+SESSION ?= $(DEMO_OUT)/session
 # Where CI is set, a Cargo.lock that does not fit is an error, not a change.
 LOCKED := $(if $(CI),--locked)
 
-.PHONY: help setup build demo test test-long test-official test-drivers measure lint clean-demo
+.PHONY: help setup build demo test test-long test-official test-loaders test-drivers measure lint clean-demo
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -48,6 +49,11 @@ test-long: ## every test, the slow variants too (hours of recording, kill after 
 
 test-official: demo ## read the demo's data sets with the formats' official readers (Python, downloads)
 	sh tests/official/run.sh "$(DEMO_OUT)/dataset"
+
+# SESSION has recorded episodes; what else it needs, tests/loaders/run.sh says.
+LOADERS_OUT ?= loaders-out
+test-loaders: build ## read every format with its model's own loader (checkouts by environment variables; SESSION=...)
+	sh tests/loaders/run.sh "$(TARGET_DIR)/release/dexumi" "$(SESSION)" "$(LOADERS_OUT)"
 
 test-drivers: build ## the program against real kernel drivers, in a virtual machine (about 25 minutes; downloads 90 MB once)
 	python3 tests/drivers/run.py --program "$(TARGET_DIR)/release/dexumi"

@@ -50,6 +50,27 @@ pub fn nominal_mounts() -> Vec<Mount> {
     ]
 }
 
+/// Those of a scene, and of each tracked wrist of a named side its own: `tracker/left_wrist` carries
+/// `hand_left`.
+pub(super) fn with_wrists(mut mounts: Vec<Mount>, parts: &[Part]) -> Vec<Mount> {
+    let one = mounts.iter().find(|mount| mount.child == "hand").cloned();
+    let streams = parts.iter().flat_map(|part| &part.streams);
+    for name in streams.filter_map(|stream| stream.strip_prefix("/tracker/")?.strip_suffix("/pose"))
+    {
+        let side = name
+            .strip_suffix("_wrist")
+            .filter(|side| matches!(*side, "left" | "right"));
+        if let (Some(side), Some(one)) = (side, &one) {
+            mounts.push(Mount {
+                parent: format!("tracker/{name}"),
+                child: format!("hand_{side}"),
+                ..one.clone()
+            });
+        }
+    }
+    mounts
+}
+
 /// An entry of the rig with its declared delay.
 pub(super) fn entry(
     part: &Part,

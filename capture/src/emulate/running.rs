@@ -94,7 +94,7 @@ impl EmulatedRig {
                 name: "emulated".to_owned(),
                 hand: options.hand.clone(),
                 device: Vec::new(),
-                mount: shared.scene.mounts(),
+                mount: rig::with_wrists(shared.scene.mounts(), &options.parts),
             },
             exo_map: exo_map.clone(),
         };

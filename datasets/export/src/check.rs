@@ -137,6 +137,16 @@ impl HandMotion {
                 keypoints.valid.len(),
                 steps,
             )?;
+            if let Some(joints) = &keypoints.joints {
+                check_columns("joint poses", &joints.names)?;
+                let expected = steps * joints.names.len();
+                check_count(
+                    &name,
+                    "joint poses",
+                    joints.glove_from_joint.len(),
+                    expected,
+                )?;
+            }
             let points = keypoints.points_m.iter();
             let mut finite = points.map(|row| row.as_flattened().iter().all(|x| x.is_finite()));
             if let Some(k) = finite.position(|finite| !finite) {

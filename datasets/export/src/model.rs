@@ -110,6 +110,17 @@ pub struct KeypointTrack {
     pub points_m: Vec<[[f64; 3]; 21]>,
     /// Whether the step was measured, `[T]`.
     pub valid: Vec<bool>,
+    /// The joints' poses, where the glove gives them.
+    pub joints: Option<JointPoses>,
+}
+
+/// Poses of a glove's joints, as it gave them, one row per step; held where the keypoints are invalid.
+#[derive(Debug, Clone)]
+pub struct JointPoses {
+    /// The glove's names of them, `N`.
+    pub names: Vec<String>,
+    /// `glove_from_joint`, in the glove's own axes, row-major `[T][N]`.
+    pub glove_from_joint: Vec<Isometry3<f64>>,
 }
 
 /// A stretch of steps with one description.

@@ -117,11 +117,6 @@ impl Layout for Files {
             "length": steps,
             "episode_id": episode.episode_id,
         });
-        if !episode.subtasks.is_empty() {
-            let subtasks = episode.subtasks.iter();
-            let each = subtasks.map(|s| json!({"start": s.from, "end": s.to, "text": s.text}));
-            line["sub_tasks"] = each.collect();
-        }
         if let Some([grade, tags]) = book.quality_words(episode) {
             line["quality_grade"] = json!(grade);
             line["quality_tags"] = json!(tags);

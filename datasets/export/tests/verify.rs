@@ -28,7 +28,7 @@ const BREAKS: &[Break] = &[
     ),
     (
         "old version",
-        |d| json(d, "info", |v| v["codebase_version"] = "v2.1".into()),
+        |d| json(d, "info", |v| v["codebase_version"] = "v2.0".into()),
         "codebase_version",
     ),
     (

@@ -1,17 +1,41 @@
 //! A hand's motion: wrist, joints, force and keypoints, between their samples.
 
+use std::collections::BTreeMap;
 use std::ops::Range;
 
 use dexumi_episode::{
     Delta, EpisodeFile, SessionTime,
     align::{Interpolate, Track, stamped},
     isometry,
-    schema::{EffectorPose, Keypoints, Retargeted},
+    schema::{EffectorPose, Keypoints, Pose, PosesInFrame, Retargeted},
 };
 use nalgebra::Isometry3;
 
 use super::{DerivedHand, ResampleJob};
-use crate::model::{ForceTrack, HandMotion, KeypointTrack, Side};
+use crate::model::{ForceTrack, HandMotion, JointPoses, KeypointTrack, Side};
+
+/// Keypoints and joint poses of one sample of a glove.
+#[derive(Clone)]
+struct GloveSample {
+    points: [f64; 63],
+    /// As many as the glove has joints; none where it gives no poses.
+    joints: Vec<Isometry3<f64>>,
+}
+
+impl Interpolate for GloveSample {
+    fn between(a: &Self, b: &Self, t: f64) -> Self {
+        let pairs = a.joints.iter().zip(&b.joints);
+        Self {
+            points: Interpolate::between(&a.points, &b.points, t),
+            joints: pairs.map(|(a, b)| Interpolate::between(a, b, t)).collect(),
+        }
+    }
+}
+
+/// Samples, and names of the joints whose poses are in them.
+type Glove = (Track<GloveSample>, Vec<String>);
+
+type PosesBySequence = BTreeMap<u32, Vec<Isometry3<f64>>>;
 
 /// Samples of one hand.
 pub(super) struct Tracks {
@@ -21,7 +45,8 @@ pub(super) struct Tracks {
     wrist: Track<Isometry3<f64>>,
     joints: Vec<Track<f64>>,
     force: Vec<(String, Track<[f64; 3]>)>,
-    keypoints: Option<Track<[f64; 63]>>,
+    keypoints: Option<Track<GloveSample>>,
+    glove_joints: Vec<String>,
 }
 
 impl Tracks {
@@ -49,6 +74,10 @@ impl Tracks {
             let finger = topic.strip_prefix(&format!("/exo/{side}/force/"))?;
             Some((finger.to_owned(), track.clone()))
         });
+        let (keypoints, glove_joints) = match glove(job, side)? {
+            Some((track, names)) => (Some(track), names),
+            None => (None, Vec::new()),
+        };
         Ok(Self {
             side: hand.side,
             hand: hand.name.to_owned(),
@@ -56,7 +85,8 @@ impl Tracks {
             wrist: wrist(&derived, side)?,
             joints,
             force: force.collect(),
-            keypoints: keypoints(job, side)?,
+            keypoints,
+            glove_joints,
         })
     }
 
@@ -96,17 +126,35 @@ impl Tracks {
             motion.joints_rad.extend(&held.1);
         }
         motion.force = (!self.force.is_empty()).then(|| self.force_on(&times[..steps], max_gap));
-        motion.keypoints = self.keypoints.as_ref().map(|track| {
-            let (rows, valid) = held_on(track, &times[..steps], max_gap, [0.0; 63]);
-            let points = |row: [f64; 63]| {
-                std::array::from_fn(|point| std::array::from_fn(|axis| row[3 * point + axis]))
-            };
-            KeypointTrack {
-                points_m: rows.into_iter().map(points).collect(),
-                valid,
-            }
-        });
+        motion.keypoints = self
+            .keypoints
+            .as_ref()
+            .map(|track| self.keypoints_on(track, &times[..steps], max_gap));
         motion
+    }
+
+    fn keypoints_on(
+        &self,
+        track: &Track<GloveSample>,
+        times: &[SessionTime],
+        max_gap: Delta,
+    ) -> KeypointTrack {
+        let nothing = GloveSample {
+            points: [0.0; 63],
+            joints: vec![Isometry3::identity(); self.glove_joints.len()],
+        };
+        let (rows, valid) = held_on(track, times, max_gap, nothing);
+        let points = |row: &GloveSample| {
+            std::array::from_fn(|point| std::array::from_fn(|axis| row.points[3 * point + axis]))
+        };
+        KeypointTrack {
+            points_m: rows.iter().map(points).collect(),
+            valid,
+            joints: (!self.glove_joints.is_empty()).then(|| JointPoses {
+                names: self.glove_joints.clone(),
+                glove_from_joint: rows.into_iter().flat_map(|row| row.joints).collect(),
+            }),
+        }
     }
 
     fn force_on(&self, times: &[SessionTime], max_gap: Delta) -> ForceTrack {
@@ -131,7 +179,7 @@ impl Tracks {
 }
 
 /// Values at `times` and whether they were measured; `held` until the first one is.
-fn held_on<T: Interpolate + Copy>(
+fn held_on<T: Interpolate>(
     track: &Track<T>,
     times: &[SessionTime],
     max_gap: Delta,
@@ -139,8 +187,11 @@ fn held_on<T: Interpolate + Copy>(
 ) -> (Vec<T>, Vec<bool>) {
     let cell = |&time: &SessionTime| {
         let value = track.at(time, max_gap);
-        held = value.unwrap_or(held);
-        (held, value.is_some())
+        let is_measured = value.is_some();
+        if let Some(value) = value {
+            held = value;
+        }
+        (held.clone(), is_measured)
     };
     times.iter().map(cell).unzip()
 }
@@ -164,8 +215,9 @@ fn wrist(derived: &EpisodeFile, side: &str) -> Result<Track<Isometry3<f64>>, Str
     Ok(wrist)
 }
 
-/// The glove's keypoints of a side: samples that are whole and that it vouches for.
-fn keypoints(job: &ResampleJob<'_>, side: &str) -> Result<Option<Track<[f64; 63]>>, String> {
+/// The glove's samples of a side, those that are whole and that it vouches for, and the names of its
+/// joints, where it gives their poses.
+fn glove(job: &ResampleJob<'_>, side: &str) -> Result<Option<Glove>, String> {
     let topic = format!("/glove/{side}/keypoints");
     let file = &job.episode.file;
     if !file.topics().contains_key(&topic) {
@@ -181,23 +233,49 @@ fn keypoints(job: &ResampleJob<'_>, side: &str) -> Result<Option<Track<[f64; 63]
             "a message of `{topic}` has no stamp, expected one in each"
         ));
     }
+    let (poses, names) = joint_poses(file, side)?;
     let mut track = Track {
         times: Vec::new(),
         values: Vec::new(),
     };
-    for ((_, message), (stamp, time)) in messages.iter().zip(stamps) {
+    for ((at, message), (stamp, time)) in messages.iter().zip(stamps) {
         let points: Result<[f64; 63], _> = message.points[..].try_into();
+        let joints = poses.get(&at.sequence).cloned().unwrap_or_default();
         if let Ok(points) = points
             && message.valid
             && stamp.suspect == 0
             && points.iter().all(|x| x.is_finite())
+            && joints.len() == names.len()
             && track.times.last().is_none_or(|&last| last < time)
         {
             track.times.push(time);
-            track.values.push(points);
+            track.values.push(GloveSample { points, joints });
         }
     }
-    Ok(Some(track))
+    Ok(Some((track, names)))
+}
+
+/// Poses by sequence, which a glove's keypoints have as well.
+fn joint_poses(file: &EpisodeFile, side: &str) -> Result<(PosesBySequence, Vec<String>), String> {
+    let topic = format!("/glove/{side}/poses");
+    let Some(names) = file.channel_metadata(&topic, "joints") else {
+        return Ok((BTreeMap::new(), Vec::new()));
+    };
+    let messages = file
+        .read::<PosesInFrame>(&topic)
+        .map_err(|error| error.to_string())?;
+    let pose = |pose: &Pose| {
+        let (p, q) = (pose.position.clone()?, pose.orientation.clone()?);
+        Some(isometry([p.x, p.y, p.z], [q.x, q.y, q.z, q.w]))
+    };
+    let by_sequence = messages.iter().map(|(at, message)| {
+        let poses: Option<Vec<_>> = message.poses.iter().map(pose).collect();
+        (at.sequence, poses.unwrap_or_default())
+    });
+    Ok((
+        by_sequence.collect(),
+        names.split(',').map(str::to_owned).collect(),
+    ))
 }
 
 impl HandMotion {
@@ -215,7 +293,12 @@ impl HandMotion {
         }
         if let Some(keypoints) = &mut self.keypoints {
             keypoints.points_m = keypoints.points_m[steps.clone()].to_vec();
-            keypoints.valid = keypoints.valid[steps].to_vec();
+            keypoints.valid = keypoints.valid[steps.clone()].to_vec();
+            if let Some(joints) = &mut keypoints.joints {
+                let width = joints.names.len();
+                let kept = steps.start * width..steps.end * width;
+                joints.glove_from_joint = joints.glove_from_joint[kept].to_vec();
+            }
         }
     }
 }

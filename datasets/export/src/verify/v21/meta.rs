@@ -42,15 +42,6 @@ struct EpisodeLine {
     episode_index: u64,
     tasks: Vec<String>,
     length: u64,
-    #[serde(default)]
-    sub_tasks: Vec<SubTask>,
-}
-
-#[derive(Deserialize)]
-struct SubTask {
-    start: u64,
-    end: u64,
-    text: String,
 }
 
 #[derive(Deserialize)]
@@ -213,22 +204,6 @@ fn episodes(dataset: &Path, info: &Info) -> Result<Vec<Episode>, ExportError> {
         };
         if line.length == 0 {
             return Err(invalid(format!("episode {number} is empty"), &path));
-        }
-        let mut end = 0;
-        for sub in &line.sub_tasks {
-            if sub.start < end
-                || sub.end <= sub.start
-                || sub.end > line.length
-                || sub.text.is_empty()
-            {
-                let what = format!(
-                    "sub-task {:?} of episode {number} covers rows {} to {}: expected a stretch of {} rows \
-                     behind {end}",
-                    sub.text, sub.start, sub.end, line.length
-                );
-                return Err(invalid(what, &path));
-            }
-            end = sub.end;
         }
         let line_of_stats = stats.next();
         let index = line_of_stats.as_ref().map(|line| line.episode_index);
