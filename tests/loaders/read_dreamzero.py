@@ -80,7 +80,7 @@ def main():
         theirs = loader._calculate_relative_stats_for_key(key).model_dump()
         for statistic, values in ours[key].items():
             error = np.abs(np.array(theirs[statistic], float) - np.array(values)).max()
-            assert error < 1e-5, f"relative statistics, {key}, {statistic}: off by {error}"
+            assert error < 1e-4, f"relative statistics, {key}, {statistic}: off by {error}"
     print("relative statistics: as DreamZero makes them")
     print("OK")
     sys.stdout.flush()
