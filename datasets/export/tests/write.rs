@@ -304,23 +304,23 @@ fn intrinsics_and_cuts_are_in_the_dataset() {
     let mut later = episode(2, 3, &cameras);
     later.cameras[0].intrinsics = Some([110.0, 110.0, 79.5, 59.5]);
     let options = Options {
-        size: Some((80, 80)),
+        size: Some((60, 60)),
         ..options()
     };
     let episodes = [episode(0, 3, &cameras), episode(1, 3, &cameras), later];
     write(episodes, &out, &options).unwrap();
     let text = std::fs::read_to_string(out.join("meta/cameras.json")).unwrap();
     let cameras: serde_json::Value = serde_json::from_str(&text).unwrap();
-    // 160x120 is cut to 120x120 in the middle and scaled by 2/3; the middle stays the middle.
+    // 160x120 is cut to 120x120 in the middle and scaled by 1/2; the middle stays the middle.
     let expected = serde_json::json!({
         "role": "head",
         "recorded_size": [160, 120],
         "kept_x_y_w_h": [20, 0, 120, 120],
-        "placed_x_y_w_h": [0, 0, 80, 80],
-        "size": [80, 80],
+        "placed_x_y_w_h": [0, 0, 60, 60],
+        "size": [60, 60],
         "intrinsics": [
-            {"from_episode": 0, "fx_fy_cx_cy": [100.0 * 2.0 / 3.0, 100.0 * 2.0 / 3.0, 39.5, 39.5]},
-            {"from_episode": 2, "fx_fy_cx_cy": [110.0 * 2.0 / 3.0, 110.0 * 2.0 / 3.0, 39.5, 39.5]},
+            {"from_episode": 0, "fx_fy_cx_cy": [50.0, 50.0, 29.5, 29.5]},
+            {"from_episode": 2, "fx_fy_cx_cy": [55.0, 55.0, 29.5, 29.5]},
         ],
     });
     assert_eq!(cameras["observation.images.head"], expected);
