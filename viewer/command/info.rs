@@ -10,6 +10,7 @@ use clap::Args;
 use dexumi_episode::{
     ClockFit, Delta, Episode, EpisodeInfo, Ledger, Notes, Recovered, time::SessionTime,
 };
+use dexumi_export::import;
 use serde::Serialize;
 
 use super::{all_episodes, print_json};
@@ -44,6 +45,8 @@ struct Report {
     duration_s: f64,
     calibrated: Vec<String>,
     recovered: Option<Recovered>,
+    /// Of an episode that `dexumi import` made: from what, and what that never had.
+    imported: Option<BTreeMap<String, String>>,
     ledger: Ledger,
     balances: bool,
     clocks: BTreeMap<String, Option<ClockFit>>,
@@ -67,6 +70,7 @@ fn report(path: &Path) -> Result<Report> {
             .flat_map(|calibration| calibration.joints.keys().cloned())
             .collect(),
         recovered: episode.recovered.clone(),
+        imported: episode.file.metadata(import::RECORD).cloned(),
         balances: episode
             .ledger
             .values()
@@ -148,6 +152,19 @@ fn print(report: &Report) {
             recovered.from,
             terminal::bytes(recovered.bytes_cut)
         );
+    }
+    if let Some(imported) = &report.imported {
+        let of = |key: &str| imported.get(key).map_or("", String::as_str);
+        println!("  IMPORTED  from {}, {}", of("source"), of("format"));
+        for (key, words) in [
+            ("missing", "never had"),
+            ("left_out", "left out"),
+            ("notes", "note:"),
+        ] {
+            for line in of(key).lines() {
+                println!("    {words} {line}");
+            }
+        }
     }
     println!(
         "  {:28} {:>9} {:>9} {:>7} {:>8} {:>8}  {:10} {:>9} {:>10} {:>9}",

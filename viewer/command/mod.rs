@@ -7,6 +7,7 @@ mod demo;
 mod devices;
 mod emulate;
 mod export;
+mod import;
 mod info;
 mod interrupt;
 mod jobs;
@@ -69,6 +70,8 @@ enum Command {
     Info(info::Info),
     Check(check::Check),
     Recover(recover::Recover),
+    #[command(subcommand)]
+    Import(import::Import),
     Align(align::Align),
     #[command(subcommand)]
     Calibrate(calibrate::Calibrate),
@@ -140,6 +143,7 @@ impl Arguments {
             Command::Info(command) => command.run(),
             Command::Check(command) => command.run(),
             Command::Recover(command) => command.run(),
+            Command::Import(command) => command.run(),
             Command::Align(command) => command.run(),
             Command::Calibrate(command) => command.run(),
             Command::Retarget(command) => command.run(),

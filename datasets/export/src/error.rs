@@ -150,6 +150,17 @@ pub enum ExportError {
         /// The known names; none where the format has one form only.
         known: String,
     },
+    /// The data of others is not what it should be.
+    #[error("{what}: {}", path.display())]
+    Source {
+        /// What is wrong: expected, got.
+        what: String,
+        /// The folder or file.
+        path: PathBuf,
+    },
+    /// The session or an episode of it cannot be read or written.
+    #[error(transparent)]
+    Session(#[from] dexumi_episode::EpisodeError),
     /// No format of that name.
     #[error("unknown export format {name:?}; known: {known}")]
     UnknownFormat {

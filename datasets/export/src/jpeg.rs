@@ -1,4 +1,9 @@
-//! Just enough JPEG (ITU-T T.81) to refuse an image before it is fed on.
+//! Just enough JPEG (ITU-T T.81) to refuse an image before it is fed on, and to
+//! tell one from the next.
+
+use std::io::BufRead;
+
+use bytes::Bytes;
 
 /// Checks that `jpeg` is one whole image, from its start to its end marker,
 /// and returns its size (width, height) in pixels.
@@ -47,6 +52,59 @@ pub fn size(jpeg: &[u8]) -> Result<(u32, u32), String> {
     }
 }
 
+/// The next whole JPEG of a stream of them, back to back; `None` where the stream
+/// ends before its first byte.
+///
+/// # Errors
+/// The stream is none of JPEGs, or ends within one.
+pub(crate) fn read_one(stream: &mut impl BufRead) -> std::io::Result<Option<Bytes>> {
+    let broken = |what: &str| std::io::Error::new(std::io::ErrorKind::InvalidData, what);
+    if stream.fill_buf()?.is_empty() {
+        return Ok(None);
+    }
+    let mut image = vec![0; 2];
+    stream.read_exact(&mut image)?;
+    if image != [0xFF, 0xD8] {
+        return Err(broken("expected a JPEG to begin with FF D8"));
+    }
+    let mut read = |image: &mut Vec<u8>, count: usize| {
+        let from = image.len();
+        image.resize(from + count, 0);
+        stream.read_exact(&mut image[from..])
+    };
+    // Segments with lengths, which may hold any bytes.
+    loop {
+        read(&mut image, 4)?;
+        let at = image.len() - 4;
+        let length = usize::from(image[at + 2]) << 8 | usize::from(image[at + 3]);
+        if image[at] != 0xFF || length < 2 {
+            return Err(broken("expected a marker with its length"));
+        }
+        read(&mut image, length - 2)?;
+        if image[at + 1] == 0xDA {
+            break;
+        }
+    }
+    // Then compressed data, in which FF is followed by 00 or a restart marker.
+    loop {
+        let from = image.len();
+        stream.read_until(0xFF, &mut image)?;
+        if image.len() == from || image.last() != Some(&0xFF) {
+            return Err(std::io::ErrorKind::UnexpectedEof.into());
+        }
+        let mut next = [0xFF];
+        while next == [0xFF] {
+            stream.read_exact(&mut next)?;
+            image.push(next[0]);
+        }
+        match next[0] {
+            0x00 | 0xD0..=0xD7 => {}
+            0xD9 => return Ok(Some(image.into())),
+            _ => return Err(broken("expected one scan in each JPEG")),
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -68,13 +126,33 @@ mod tests {
         assert!(error.contains("end marker"), "{error}");
     }
 
+    #[test]
+    fn a_stream_is_cut_where_an_image_ends_and_nowhere_else() {
+        // An end marker within a segment, a stuffed FF and a restart within a scan.
+        let image = [
+            0xFF, 0xD8, 0xFF, 0xE0, 0, 4, 0xFF, 0xD9, 0xFF, 0xDA, 0, 2, 1, 0xFF, 0, 0xFF, 0xD0, 7,
+            0xFF, 0xD9,
+        ];
+        let mut stream = &[image, image].concat()[..];
+        for _ in 0..2 {
+            let read = read_one(&mut stream).expect("readable");
+            assert_eq!(read.as_deref(), Some(&image[..]));
+        }
+        assert!(read_one(&mut stream).expect("the end").is_none());
+        for cut in 1..image.len() {
+            assert!(read_one(&mut &image[..cut]).is_err(), "cut at {cut}");
+        }
+    }
+
     proptest! {
         #[test]
         fn garbage_never_panics(mut bytes in proptest::collection::vec(any::<u8>(), 0..64)) {
             let _ = size(&bytes);
+            let _ = read_one(&mut &bytes[..]);
             bytes.splice(0..0, [0xFF, 0xD8]);
             bytes.extend([0xFF, 0xD9]);
             let _ = size(&bytes);
+            let _ = read_one(&mut &bytes[..]);
         }
     }
 }

@@ -33,6 +33,7 @@ mod fit;
 mod flat;
 mod formats;
 mod gr00t;
+pub mod import;
 mod join;
 mod jpeg;
 mod lerobot_v21;
@@ -52,6 +53,7 @@ mod verify;
 mod video;
 mod video_tree;
 mod writing;
+mod zarr;
 
 pub use error::ExportError;
 pub use flat::{Matrix, eef_9d, rotation_6d_columns, rotation_6d_rows};

@@ -20,7 +20,8 @@ use dexumi_retarget::{
 
 use super::{Aligned, Alignment, interrupt::Interrupt, jobs, print_json};
 use crate::{Exit, terminal::Progress};
-use choices::{AxesChoice, LimitsChoice, PresetChoice, SideChoice, rate, scale};
+pub use choices::SideChoice;
+use choices::{AxesChoice, LimitsChoice, PresetChoice, rate, scale};
 use inputs::{Input, Work};
 use trace::Trace;
 

@@ -1,0 +1,333 @@
+//! Raw episodes of DexUMI's recorder become episodes, and go all the way.
+
+mod raw;
+
+use std::path::Path;
+
+use dexumi_episode::align::{DEFAULT_MAX_GAP, Timeline};
+use dexumi_episode::schema::{Encoders, Force, PoseInFrame};
+use dexumi_episode::{Calibration, Episode, JointCalibration, JointMap};
+use dexumi_retarget::Hand;
+
+use crate::program::{alone, json, run, run_well, text};
+
+const SECONDS: f64 = 4.0;
+
+fn imported(folder: &Path) -> (std::path::PathBuf, serde_json::Value) {
+    let source = folder.join("data_recording");
+    raw::write(&source.join("episode_3"), SECONDS);
+    let session = folder.join("session");
+    let arguments = [
+        "import",
+        "dexumi",
+        text(&source),
+        "--task",
+        "pick up the cube",
+    ];
+    let output = run_well(
+        &[&arguments[..], &["--out", text(&session), "--json"]].concat(),
+        &[0],
+    );
+    (session, json(&output))
+}
+
+#[test]
+fn every_sample_is_in_the_episode_at_its_own_time() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let (session, outcome) = imported(folder.path());
+    let [oak, phone, boards, tips] = raw::COUNTS.map(|count| count as u64);
+    let samples = &outcome["imported"][0]["samples"];
+    for (stream, count) in [
+        ("/camera/wrist/image", oak),
+        ("/camera/phone/image", phone),
+        ("/tracker/wrist/pose", phone),
+        ("/exo/right/encoders", boards),
+        ("/exo/right/force/thumb", tips),
+        ("/exo/right/force/index", tips),
+        ("/exo/right/force/middle", tips),
+    ] {
+        assert_eq!(samples[stream], count, "{stream} of {samples}");
+    }
+
+    let episode = Episode::open(&session.join("episode_0000.mcap")).expect("an episode");
+    assert_eq!(
+        (episode.info.task.as_str(), episode.info.hand.as_str()),
+        ("pick up the cube", "xhand_right")
+    );
+    assert!(
+        episode
+            .ledger
+            .values()
+            .all(|ledger| ledger.is_clean() && ledger.balances())
+    );
+    let encoders = episode
+        .file
+        .read::<Encoders>("/exo/right/encoders")
+        .expect("encoders");
+    let times = raw::receive_times(raw::COUNTS[2], SECONDS);
+    for (k, (_, message)) in encoders.iter().enumerate() {
+        let counts = raw::encoder_counts(k);
+        assert_eq!(message.counts, counts[..12], "sample {k}");
+        assert_eq!((message.reference, message.spare), (counts[12], counts[13]));
+        let stamp = message.stamp.as_ref().expect("a stamp");
+        assert_eq!(stamp.host_time_ns, (times[k] * 1e9).round() as i64);
+        assert_eq!((stamp.device_time_ns, stamp.captured_time_ns), (None, None));
+    }
+    for (finger, name) in ["thumb", "index", "middle"].iter().enumerate() {
+        let forces = episode
+            .file
+            .read::<Force>(&format!("/exo/right/force/{name}"))
+            .expect("force");
+        for (k, (_, message)) in forces.iter().enumerate() {
+            let got = [message.x, message.y, message.z].map(i64::from);
+            assert_eq!(got, raw::force(finger + 1, k), "{name} sample {k}");
+        }
+    }
+    let poses = episode
+        .file
+        .read::<PoseInFrame>("/tracker/wrist/pose")
+        .expect("poses");
+    for (k, (_, message)) in poses.iter().enumerate() {
+        let pose = raw::phone_pose(k);
+        let got = message
+            .pose
+            .as_ref()
+            .and_then(|pose| pose.position)
+            .expect("a position");
+        // ARKit's y is up; here z is.
+        let expected = [pose[3], -pose[11], pose[7]];
+        for (got, expected) in [got.x, got.y, got.z].into_iter().zip(expected) {
+            assert!(
+                (got - expected).abs() < 1e-12,
+                "pose {k}: {got} for {expected}"
+            );
+        }
+    }
+    let images = episode.file.images("/camera/wrist/image").expect("images");
+    for k in 0..images.len() {
+        let image = episode.file.image(&images, k).expect("an image");
+        assert_eq!(
+            dexumi_export::jpeg_size(&image.data),
+            Ok((320, 200)),
+            "image {k}"
+        );
+    }
+    // Without a clock of its own and without a rhythm, an image is dated as the recorder did.
+    let timeline = Timeline::of(&episode, None, DEFAULT_MAX_GAP).expect("aligned");
+    let track = &timeline.images["wrist"];
+    for (k, time) in raw::receive_times(raw::COUNTS[0], SECONDS)
+        .iter()
+        .enumerate()
+    {
+        let arrival = episode
+            .info
+            .anchor
+            .to_session(dexumi_episode::HostTime::from_nanos(
+                (time * 1e9).round() as i64
+            ));
+        let latency = (arrival - track.times[k]).secs_f64();
+        assert!(
+            (latency - raw::OAK_LATENCY_S).abs() < 1e-6,
+            "image {k}: {latency} s"
+        );
+    }
+}
+
+#[test]
+fn what_the_source_never_had_is_said() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let (session, _) = imported(folder.path());
+    let output = run_well(&["info", text(&session), "--json"], &[0]);
+    let report = &json(&output)[0];
+    let record = &report["imported"];
+    assert_eq!(record["source"], "episode_3");
+    let missing = record["missing"].as_str().expect("words");
+    for word in [
+        "device clocks",
+        "checksums",
+        "wall-clock",
+        "compressed again",
+    ] {
+        assert!(missing.contains(word), "{word:?} in {missing:?}");
+    }
+    assert!(
+        record["notes"]
+            .as_str()
+            .expect("words")
+            .contains("focal length"),
+        "{record}"
+    );
+    let words = run_well(&["info", text(&session)], &[0]);
+    let words = String::from_utf8_lossy(&words.stdout).into_owned();
+    assert!(
+        words.contains("IMPORTED") && words.contains("never had device clocks"),
+        "{words}"
+    );
+    // A second import goes beside the first.
+    let source = folder.path().join("data_recording/episode_3");
+    run_well(
+        &[
+            "import",
+            "dexumi",
+            text(&source),
+            "--task",
+            "again",
+            "--out",
+            text(&session),
+        ],
+        &[0],
+    );
+    assert!(session.join("episode_0001.mcap").is_file());
+}
+
+#[test]
+fn an_imported_episode_is_retargeted_and_exported() {
+    let _alone = alone();
+    let folder = tempfile::tempdir().expect("a folder");
+    let (session, _) = imported(folder.path());
+    let hand = Hand::by_name("xhand_right").expect("a hand");
+    let mut calibration = Calibration::new();
+    let joint = |(channel, (name, &(lower, upper))): (usize, (&str, &(f64, f64)))| JointMap {
+        name: name.to_owned(),
+        channel,
+        sensor_rad: vec![1.4, 2.6],
+        joint_rad: vec![lower, upper],
+        residual_rms_rad: 0.0,
+        residual_max_rad: 0.0,
+        leave_one_out_rms_rad: 0.0,
+        hysteresis_rad: None,
+        noise_rad: 0.0,
+    };
+    let joints = JointCalibration {
+        hand: "xhand_right".to_owned(),
+        created: "2026-01-01T00:00:00Z".to_owned(),
+        method: "a straight line".to_owned(),
+        source: "this test".to_owned(),
+        joint: hand
+            .variable_names()
+            .zip(hand.limits())
+            .enumerate()
+            .map(joint)
+            .collect(),
+    };
+    calibration.joints.insert("right".to_owned(), joints);
+    calibration
+        .save(&session.join("calibration.toml"))
+        .expect("saved");
+    // Samples are up to 80 ms apart: the recorder kept the newest at each turn.
+    let gap = ["--max-gap-ms", "120"];
+    run_well(&[&["retarget", text(&session)], &gap[..]].concat(), &[0, 3]);
+    let out = folder.path().join("dataset");
+    let arguments = [
+        "export",
+        text(&session),
+        "--format",
+        "lerobot-v3",
+        "--codec",
+        "h264",
+        "--fps",
+        "15",
+        "--out",
+        text(&out),
+        "--json",
+    ];
+    let output = run_well(&[&arguments[..], &gap[..]].concat(), &[0, 3]);
+    let rows = json(&output)["dataset"]["rows"].as_u64().expect("a number");
+    assert!(
+        (40..=60).contains(&rows),
+        "{rows} rows of {SECONDS} s at 15 a second"
+    );
+}
+
+#[test]
+fn a_video_that_ends_early_costs_its_last_images_and_says_so() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let source = folder.path().join("episode_0");
+    raw::write(&source, SECONDS);
+    let short = folder.path().join("short.mp4");
+    let cut = std::process::Command::new("ffmpeg")
+        .args(["-v", "error", "-i"])
+        .arg(source.join("camera_0.mp4"))
+        .args(["-frames:v", "70", "-c", "copy"])
+        .arg(&short)
+        .status();
+    assert!(cut.is_ok_and(|status| status.success()));
+    std::fs::rename(&short, source.join("camera_0.mp4")).expect("replaced");
+    let session = folder.path().join("session");
+    let output = run_well(
+        &[
+            "import",
+            "dexumi",
+            text(&source),
+            "--task",
+            "t",
+            "--out",
+            text(&session),
+        ],
+        &[3],
+    );
+    let words = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(words.contains("70 images and 90 times"), "{words}");
+    let episode = Episode::open(&session.join("episode_0000.mcap")).expect("an episode");
+    let ledger = &episode.ledger["/camera/wrist/image"];
+    assert_eq!((ledger.written, ledger.missing), (70, 20));
+    assert!(ledger.balances());
+}
+
+#[test]
+fn what_is_no_raw_episode_is_refused_with_what_to_do() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let session = folder.path().join("session");
+    let refused = |source: &Path, word: &str| {
+        let output = run(&[
+            "import",
+            "dexumi",
+            text(source),
+            "--task",
+            "t",
+            "--out",
+            text(&session),
+        ]);
+        let words = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert!(
+            !output.status.success() && words.contains(word),
+            "{word:?} in {words}"
+        );
+        let left = std::fs::read_dir(&session).into_iter().flatten().flatten();
+        let left: Vec<_> = left.map(|entry| entry.file_name()).collect();
+        assert!(
+            left.iter()
+                .all(|name| !name.to_string_lossy().contains("mcap")),
+            "{left:?}"
+        );
+    };
+    refused(folder.path(), "no raw episode found");
+    let source = folder.path().join("episode_0");
+    raw::write(&source, SECONDS);
+    let volts = source.join("numeric_0/raw_voltage");
+    let description = std::fs::read_to_string(volts.join(".zarray")).expect("a description");
+    std::fs::write(
+        volts.join(".zarray"),
+        description.replace("\"lz4\"", "\"zstd\""),
+    )
+    .expect("written");
+    let chunk = std::fs::read(volts.join("0.0")).expect("a chunk");
+    let mut other = chunk.clone();
+    other[2] = 1 | 16 | 4 << 5;
+    std::fs::write(volts.join("0.0"), other).expect("written");
+    refused(&source, "Zstandard");
+    std::fs::write(volts.join("0.0"), &chunk[..40]).expect("written");
+    refused(&source, "numeric_0/raw_voltage");
+    std::fs::remove_dir_all(&volts).expect("removed");
+    refused(&source, "raw_voltage has shape None");
+    let output = run(&[
+        "import",
+        "dexumi",
+        text(&source),
+        "--task",
+        " ",
+        "--out",
+        text(&session),
+    ]);
+    assert!(String::from_utf8_lossy(&output.stderr).contains("the task is empty"));
+}
