@@ -9,9 +9,9 @@ use anyhow::{Context, Result, bail};
 use clap::{Args, ValueEnum};
 use dexumi_export::{
     Codec, DerivedHand, ExportError, FORMATS, FitMode, Options, Progress as Step, Quality, Report,
-    ResampleJob, ResampleOptions, ResampleReport, Resampled, Side, format, resample,
+    ResampleJob, ResampleOptions, ResampleReport, Resampled, RobotRows, Side, format, resample,
 };
-use dexumi_retarget::Hand;
+use dexumi_retarget::{Hand, Kinematics};
 use serde::Serialize;
 
 use super::{
@@ -159,6 +159,38 @@ fn quality_of(judged: &Judged) -> Quality {
     }
 }
 
+/// Motors and fingertips of joints, row-major.
+fn robot_rows(hand: &Arc<Hand>, joints: &[f64]) -> RobotRows {
+    let mut kinematics = Kinematics::new(hand.clone());
+    let mut rows = RobotRows {
+        motor_units: hand
+            .motors()
+            .iter()
+            .map(|motor| motor.unit.name().to_owned())
+            .collect(),
+        motors: Vec::new(),
+        fingers: hand
+            .tips()
+            .iter()
+            .map(|tip| tip.finger.name().to_owned())
+            .collect(),
+        tips_m: Vec::new(),
+    };
+    for q in joints.chunks_exact(hand.dof()) {
+        let motors = hand.motors().iter().zip(q);
+        rows.motors
+            .extend(motors.map(|(motor, &position)| motor.command(position)));
+        rows.tips_m.extend(
+            kinematics
+                .update(q)
+                .tips
+                .iter()
+                .map(|tip| [tip.x, tip.y, tip.z]),
+        );
+    }
+    rows
+}
+
 impl Export {
     /// Writes the dataset.
     pub fn write(&self) -> Result<Outcome> {
@@ -301,6 +333,7 @@ impl Export {
             let report = retarget::retarget(&aligned, hand)?;
             derived.push((side_of(hand), report.path));
         }
+        let given_hands = &hands;
         let hands = hands.iter().zip(&derived);
         let job = ResampleJob {
             episode: &aligned.episode,
@@ -319,7 +352,12 @@ impl Export {
             causal: self.causal,
             trim_idle: !self.keep_idle,
         };
-        Ok(resample(&job, &options)?)
+        let (mut episode, report) = resample(&job, &options)?;
+        for motion in &mut episode.hands {
+            let hand = given_hands.iter().find(|hand| side_of(hand) == motion.side);
+            motion.robot = hand.map(|hand| robot_rows(hand, &motion.joints_rad));
+        }
+        Ok((episode, report))
     }
 
     /// Writes the dataset and says what it holds.

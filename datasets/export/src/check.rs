@@ -80,6 +80,9 @@ impl Resampled {
             check_count(&name, "images", camera.images.len(), steps)?;
             check_count(&name, "capture times", camera.capture_times.len(), steps)?;
             check_count(&name, "validity marks", camera.valid.len(), steps)?;
+            if let Some(poses) = &camera.world_from_camera {
+                check_count(&name, "camera poses", poses.len(), steps)?;
+            }
             if camera.width < 2 || camera.height < 2 {
                 return Err(format!(
                     "{name} is {}x{}: expected at least 2x2 pixels",
@@ -127,6 +130,15 @@ impl HandMotion {
                 .position(|f| f.iter().any(|x| !x.is_finite()))
             {
                 return Err(not_finite("force", &force.fingers, at));
+            }
+        }
+        if let Some(robot) = &self.robot {
+            let (motors, tips) = (rows * robot.motor_units.len(), rows * robot.fingers.len());
+            check_count(&name, "motor commands", robot.motors.len(), motors)?;
+            check_count(&name, "fingertips", robot.tips_m.len(), tips)?;
+            let tips = robot.tips_m.as_flattened().iter();
+            if robot.motors.iter().chain(tips).any(|x| !x.is_finite()) {
+                return Err(format!("motors or fingertips of the {name} are not finite"));
             }
         }
         if let Some(keypoints) = &self.keypoints {

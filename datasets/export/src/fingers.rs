@@ -79,6 +79,7 @@ mod tests {
             valid: Vec::new(),
             force: None,
             keypoints: None,
+            robot: None,
         }
     }
 

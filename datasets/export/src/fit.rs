@@ -44,7 +44,17 @@ impl Fit {
         Self { crop, placed, size }
     }
 
+    /// For videos: limited range, colour thinned out.
     pub fn filter(&self) -> String {
+        self.filter_to("tv", "yuv420p")
+    }
+
+    /// For JPEGs: full range, colour at every pixel.
+    pub fn still_filter(&self) -> String {
+        self.filter_to("pc", "yuvj444p")
+    }
+
+    fn filter_to(&self, range: &str, format: &str) -> String {
         let (x, y, w, h) = self.crop;
         let (left, top, to_w, to_h) = self.placed;
         let kind = if to_w * to_h < w * h {
@@ -53,8 +63,8 @@ impl Fit {
             "lanczos"
         };
         let mut filter = format!(
-            "crop={w}:{h}:{x}:{y},scale={to_w}:{to_h}:flags={kind}+accurate_rnd:in_range=pc:out_range=tv\
-             :in_color_matrix=bt601:out_color_matrix=bt601,format=yuv420p"
+            "crop={w}:{h}:{x}:{y},scale={to_w}:{to_h}:flags={kind}+accurate_rnd:in_range=pc:out_range={range}\
+             :in_color_matrix=bt601:out_color_matrix=bt601,format={format}"
         );
         if (to_w, to_h) != self.size {
             let (width, height) = self.size;

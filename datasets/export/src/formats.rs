@@ -5,7 +5,9 @@ use std::path::Path;
 use crate::error::ExportError;
 use crate::model::Resampled;
 use crate::options::{Options, Progress, Report};
-use crate::{dreamdojo, dreamzero, gr00t, lerobot_v3, lerobot_v21};
+use crate::{
+    dexumi_zarr, dreamdojo, dreamdojo_mano, dreamzero, egoscale, gr00t, lerobot_v3, lerobot_v21, umi_zarr,
+};
 
 /// Episodes as a format consumes them, one by one.
 pub type Episodes<'a> = dyn Iterator<Item = Result<Resampled, ExportError>> + 'a;
@@ -36,6 +38,10 @@ pub const FORMATS: &[Format] = &[
     dreamzero::FORMAT,
     gr00t::FORMAT,
     dreamdojo::FORMAT,
+    dreamdojo_mano::FORMAT,
+    egoscale::FORMAT,
+    dexumi_zarr::FORMAT,
+    umi_zarr::FORMAT,
 ];
 
 impl Format {
@@ -86,7 +92,7 @@ mod tests {
         assert_eq!(
             error.as_deref(),
             Some(
-                r#"unknown export format "lerobot"; known: lerobot-v3, lerobot-v2.1, dreamzero, gr00t, dreamdojo"#
+                r#"unknown export format "lerobot"; known: lerobot-v3, lerobot-v2.1, dreamzero, gr00t, dreamdojo, dreamdojo-mano, egoscale, dexumi-zarr, umi-zarr"#
             )
         );
     }

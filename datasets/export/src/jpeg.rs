@@ -13,6 +13,15 @@ use bytes::Bytes;
 /// # Errors
 /// What is wrong, in words.
 pub fn size(jpeg: &[u8]) -> Result<(u32, u32), String> {
+    header(jpeg).map(|(size, _)| size)
+}
+
+/// Number of components of a whole JPEG: 1 for grey, 3 for colour.
+pub(crate) fn components(jpeg: &[u8]) -> Option<u8> {
+    header(jpeg).ok().map(|(_, components)| components)
+}
+
+fn header(jpeg: &[u8]) -> Result<((u32, u32), u8), String> {
     if !jpeg.starts_with(&[0xFF, 0xD8]) {
         return Err(format!(
             "not a JPEG: expected it to begin with FF D8, got {:02X?}",
@@ -42,9 +51,11 @@ pub fn size(jpeg: &[u8]) -> Result<(u32, u32), String> {
             0xFF => at += 1,
             // SOF0..SOF15 without DHT (C4), JPG (C8) and DAC (CC).
             0xC0..=0xCF if !matches!(marker, 0xC4 | 0xC8 | 0xCC) => {
-                let sof = jpeg.get(at + 5..at + 9).ok_or("cut JPEG: no size in SOF")?;
+                let sof = jpeg
+                    .get(at + 5..at + 10)
+                    .ok_or("cut JPEG: no size in SOF")?;
                 let pair = |i: usize| u32::from(sof[i]) << 8 | u32::from(sof[i + 1]);
-                return Ok((pair(2), pair(0)));
+                return Ok(((pair(2), pair(0)), sof[4]));
             }
             0xDA => return Err("JPEG without a frame header (SOF) before its scan".into()),
             _ => at += 2 + length,

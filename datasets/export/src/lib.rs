@@ -25,6 +25,10 @@ mod check;
 mod columns;
 mod dreamdojo;
 mod dreamzero;
+mod containers;
+mod dexumi_zarr;
+mod dreamdojo_mano;
+mod egoscale;
 mod error;
 mod features;
 mod ffmpeg;
@@ -33,6 +37,7 @@ mod fit;
 mod flat;
 mod formats;
 mod gr00t;
+mod hdf5;
 pub mod import;
 mod join;
 mod jpeg;
@@ -45,10 +50,12 @@ mod resample;
 mod rows;
 mod staging;
 mod stats;
+mod stills;
 mod tables;
 mod timestamp;
 mod totals;
 mod v21;
+mod umi_zarr;
 mod verify;
 mod video;
 mod video_tree;
@@ -61,7 +68,7 @@ pub use formats::{Episodes, FORMATS, Format, Write, format};
 pub use jpeg::size as jpeg_size;
 pub use model::{
     CameraRole, CameraTrack, Extra, ExtraValues, ForceTrack, HandMotion, ImageSource,
-    KeypointTrack, Quality, Resampled, Side, Subtask,
+    KeypointTrack, Quality, Resampled, RobotRows, Side, Subtask,
 };
 pub use options::{CameraReport, Codec, FitMode, Options, Progress, Rejected, Report};
 pub use resample::{

@@ -89,6 +89,21 @@ pub struct HandMotion {
     pub force: Option<ForceTrack>,
     /// Keypoints, where the recording has them (a glove).
     pub keypoints: Option<KeypointTrack>,
+    /// What the robot hand's own kinematics make of the joints, where whoever resampled knows it.
+    pub robot: Option<RobotRows>,
+}
+
+/// A robot hand's motors and fingertips, one row for each of its joints' rows.
+#[derive(Debug, Clone)]
+pub struct RobotRows {
+    /// Unit of each motor's command: `rad`, `m` or `thousandth` of its travel, `M` of them.
+    pub motor_units: Vec<String>,
+    /// Motor commands for the joints, within the motors' range, row-major `[T + 1][M]`.
+    pub motors: Vec<f64>,
+    /// Fingers, `F` of them.
+    pub fingers: Vec<String>,
+    /// Fingertips in the axes of the hand's root [m], row-major `[T + 1][F]`.
+    pub tips_m: Vec<[f64; 3]>,
 }
 
 /// Force at the fingertips, one row per step.
@@ -241,6 +256,9 @@ pub struct CameraTrack {
     /// Focal lengths and principal point fx, fy, cx, cy of the recorded images in pixels, the centre of
     /// the first pixel at 0, 0; where they are known.
     pub intrinsics: Option<[f64; 4]>,
+    /// Pose of the camera (x right, y down, z forward) in the tracker's world, `[T]`; where a tracker
+    /// has a mount to `camera/<name>`. The one before is held where it is not measured.
+    pub world_from_camera: Option<Vec<Isometry3<f64>>>,
     /// For each step, the index of its image in `source`; an index may repeat, `[T]`.
     pub images: Vec<usize>,
     /// True capture time of each step's image on the session clock, `[T]`.

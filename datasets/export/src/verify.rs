@@ -7,7 +7,12 @@
 //! are complete and bound the data, and no file is missing or superfluous; and for
 //! each model what its loader silently assumes.
 
+mod dexumi_zarr;
+mod dreamdojo_mano;
+mod egoscale;
+mod store;
 mod tree;
+mod umi_zarr;
 mod v21;
 mod v3;
 
@@ -48,6 +53,10 @@ enum Kind {
     Gr00t,
     DreamDojo,
     VideoTree,
+    DreamDojoMano,
+    EgoScale,
+    DexumiZarr,
+    UmiZarr,
 }
 
 impl Kind {
@@ -58,6 +67,10 @@ impl Kind {
             Self::DreamZero => dreamzero::FORMAT.name,
             Self::Gr00t => gr00t::FORMAT.name,
             Self::DreamDojo | Self::VideoTree => dreamdojo::FORMAT.name,
+            Self::DreamDojoMano => crate::dreamdojo_mano::FORMAT.name,
+            Self::EgoScale => crate::egoscale::FORMAT.name,
+            Self::DexumiZarr => crate::dexumi_zarr::FORMAT.name,
+            Self::UmiZarr => crate::umi_zarr::FORMAT.name,
         }
     }
 
@@ -66,6 +79,15 @@ impl Kind {
         #[derive(serde::Deserialize)]
         struct Version {
             codebase_version: String,
+        }
+        let containers: [(fn(&Path) -> bool, Self); 4] = [
+            (dexumi_zarr::is, Self::DexumiZarr),
+            (umi_zarr::is, Self::UmiZarr),
+            (egoscale::is, Self::EgoScale),
+            (dreamdojo_mano::is, Self::DreamDojoMano),
+        ];
+        if let Some((_, kind)) = containers.iter().find(|(is, _)| is(dataset)) {
+            return Ok(*kind);
         }
         let meta = dataset.join("meta");
         let has = |name: &str| meta.join(name).is_file();
@@ -128,6 +150,10 @@ fn check(
     match kind {
         Kind::LeRobotV3 => v3::check(dataset, &tools),
         Kind::VideoTree => tree::check(dataset, destination, &tools),
+        Kind::DreamDojoMano => dreamdojo_mano::check(dataset, &tools),
+        Kind::EgoScale => egoscale::check(dataset, &tools),
+        Kind::DexumiZarr => dexumi_zarr::check(dataset, &tools),
+        Kind::UmiZarr => umi_zarr::check(dataset, &tools),
         kind => v21::check(kind, dataset, destination, &tools),
     }
 }

@@ -36,6 +36,21 @@ pub(crate) struct Job<'a> {
     pub fit: FitMode,
 }
 
+impl<'a> Job<'a> {
+    fn feed(&self) -> Feed<'a> {
+        Feed {
+            episode: self.episode,
+            tools: self.tools,
+        }
+    }
+}
+
+/// Whose images are fed to `ffmpeg`.
+pub(crate) struct Feed<'a> {
+    pub episode: &'a str,
+    pub tools: &'a Tools,
+}
+
 /// The video of one camera and episode.
 #[derive(Clone)]
 pub(crate) struct Encoded {
@@ -109,7 +124,7 @@ pub(crate) fn encode(
     let (fed, pixels, said) = std::thread::scope(|scope| {
         let pixels = scope.spawn(move || count_pixels(stdout, image_bytes));
         let said = scope.spawn(move || read_tail(stderr));
-        let fed = feed(job, track, |bytes| {
+        let fed = feed(&job.feed(), track, |bytes| {
             on_image();
             stdin.write_all(bytes)
         });
@@ -123,7 +138,7 @@ pub(crate) fn encode(
     let status = wait(&mut running, out)?;
     fed?;
     if !status.success() {
-        return Err(explain(job, track, || ExportError::ToolFailed {
+        return Err(explain(&job.feed(), track, || ExportError::ToolFailed {
             tool: "ffmpeg",
             doing: "encoding a video",
             status: status.to_string(),
@@ -162,8 +177,8 @@ fn count_pixels(mut from: impl Read, image_bytes: usize) -> PixelCounts {
 
 /// Reads, checks and passes on the image of every step. Ends early without an
 /// error when the receiver has gone: its exit status tells why.
-fn feed(
-    job: &Job<'_>,
+pub(crate) fn feed(
+    job: &Feed<'_>,
     track: &mut CameraTrack,
     mut take: impl FnMut(&[u8]) -> std::io::Result<()>,
 ) -> Result<(), ExportError> {
@@ -195,7 +210,7 @@ fn feed(
     Ok(())
 }
 
-fn bad_image(job: &Job<'_>, camera: &str, step: usize, image: usize, what: String) -> ExportError {
+fn bad_image(job: &Feed<'_>, camera: &str, step: usize, image: usize, what: String) -> ExportError {
     ExportError::Image {
         episode: job.episode.into(),
         camera: camera.into(),
@@ -207,8 +222,8 @@ fn bad_image(job: &Job<'_>, camera: &str, step: usize, image: usize, what: Strin
 
 /// Finds the images that do not decode, by decoding all of them once more;
 /// `otherwise` when all of them do.
-fn explain(
-    job: &Job<'_>,
+pub(crate) fn explain(
+    job: &Feed<'_>,
     track: &mut CameraTrack,
     otherwise: impl FnOnce() -> ExportError,
 ) -> ExportError {
@@ -225,8 +240,8 @@ fn explain(
             "mjpeg",
             "-framerate",
         ])
-        .args([&job.fps.to_string(), "-i", "pipe:0"])
-        // Prints the time of each image that decodes, in steps.
+        // Any rate: the time of each image that decodes is printed in steps.
+        .args(["25", "-i", "pipe:0"])
         .args([
             "-vf",
             "scale=16:16",

@@ -64,6 +64,7 @@ mod tests {
             valid: vec![true; rows],
             force: None,
             keypoints: None,
+            robot: None,
         }
     }
 

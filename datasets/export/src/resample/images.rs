@@ -8,6 +8,8 @@ use dexumi_episode::{
     align::{ImageChoice, ImageTrack, Timeline},
 };
 
+use nalgebra::Isometry3;
+
 use super::{ResampleJob, ResampleReport};
 use crate::error::ExportError;
 use crate::model::{CameraRole, CameraTrack, ImageSource};
@@ -86,6 +88,7 @@ impl Chooser {
                 width: mode.width,
                 height: mode.height,
                 intrinsics: mode.intrinsics,
+                world_from_camera: world_from_camera(job, name, times),
                 images: Vec::with_capacity(times.len()),
                 capture_times: Vec::with_capacity(times.len()),
                 valid: Vec::with_capacity(times.len()),
@@ -110,6 +113,28 @@ impl Chooser {
         cameras.sort_by(|a, b| (a.role, &a.name).cmp(&(b.role, &b.name)));
         Ok(cameras)
     }
+}
+
+/// Poses of a camera that a tracker carries: one whose mount leads to `camera/<name>`.
+fn world_from_camera(
+    job: &ResampleJob<'_>,
+    name: &str,
+    times: &[SessionTime],
+) -> Option<Vec<Isometry3<f64>>> {
+    let camera = format!("camera/{name}");
+    job.timeline.poses.iter().find_map(|(tracker, track)| {
+        let mount = job
+            .episode
+            .rig
+            .mount(&format!("tracker/{tracker}"), &camera)?;
+        let at = |time: &SessionTime| track.at(*time, job.timeline.max_gap);
+        let mut held = times.iter().find_map(at)?;
+        let poses = times.iter().map(|time| {
+            held = at(time).unwrap_or(held);
+            held * mount
+        });
+        Some(poses.collect())
+    })
 }
 
 fn count(images: &[usize], report: &mut ResampleReport) {

@@ -111,6 +111,7 @@ impl Tracks {
             valid: Vec::with_capacity(times.len()),
             force: None,
             keypoints: None,
+            robot: None,
         };
         let mut held = (Isometry3::identity(), vec![0.0; self.joints.len()]);
         for &time in times {

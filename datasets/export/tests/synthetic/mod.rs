@@ -107,6 +107,7 @@ pub fn hand(number: u32, side: Side, rows: usize) -> HandMotion {
         valid: (0..rows).map(|k| k % 11 != 7).collect(),
         force: None,
         keypoints: None,
+        robot: None,
     }
 }
 
@@ -130,6 +131,7 @@ pub fn episode(number: u32, steps: usize, cameras: &[(&str, (u32, u32), &[Bytes]
             role: CameraRole::of_name(name, Some(Side::Right)),
             width,
             height,
+            world_from_camera: None,
             intrinsics: (name == "head").then_some([100.0, 100.0, 79.5, 59.5]),
             images: (0..steps).map(|k| k * images.len() / steps).collect(),
             capture_times: (0..steps).map(|k| time(k, 100 * (k as i64 % 7))).collect(),
