@@ -12,6 +12,7 @@ use crate::model::{CameraTrack, HandMotion, Resampled, Side};
 use crate::options::{CameraReport, Options, Progress, Rejected, Report};
 use crate::staging::Staging;
 use crate::stills::{StillJob, Stills};
+use crate::verify;
 
 /// A data set in the making.
 pub(crate) trait Container {
@@ -25,8 +26,6 @@ pub(crate) trait Container {
     ) -> Result<(), ExportError>;
     /// Completes all files.
     fn finish(self, book: &mut Book<'_>) -> Result<(), ExportError>;
-    /// Checks what was written by the format's own rules.
-    fn verify(root: &Path, options: &Options) -> Result<(), ExportError>;
     /// Codec of the images, and how it was set.
     fn codec(book: &Book<'_>) -> (&'static str, String);
 }
@@ -198,7 +197,7 @@ pub(crate) fn write<C: Container>(
     progress(Progress::Finishing);
     container.finish(&mut book)?;
     progress(Progress::Checking);
-    C::verify(staging.path(), options)?;
+    verify::verify_as(name, staging.path(), out, options)?;
     let (path, bytes) = staging.commit()?;
     let (codec, encoder) = C::codec(&book);
     Ok(Report {

@@ -23,7 +23,6 @@ use crate::formats::{Episodes, Format};
 use crate::model::{CameraRole, HandMotion, Resampled, Side};
 use crate::options::{Options, Progress, Report};
 use crate::stills::QUALITY;
-use crate::verify::dexumi_zarr as rules;
 use crate::zarr::{Images, Rows, Store, Type, Values};
 
 /// The format.
@@ -144,10 +143,6 @@ impl Container for DexumiZarr {
             book.warn("images were scaled, and so compressed once more");
         }
         Ok(())
-    }
-
-    fn verify(root: &Path, options: &Options) -> Result<(), ExportError> {
-        rules::check(root, options).map(drop)
     }
 
     fn codec(_: &Book<'_>) -> (&'static str, String) {

@@ -29,7 +29,6 @@ use crate::formats::{Episodes, Format};
 use crate::hdf5::{Group, Numbers};
 use crate::model::{CameraRole, CameraTrack, HandMotion, Resampled, Side};
 use crate::options::{Options, Progress, Report};
-use crate::verify::dreamdojo_mano as rules;
 use crate::video::Job;
 
 /// The format.
@@ -167,10 +166,6 @@ impl Container for DreamDojoMano {
 
     fn finish(self, _: &mut Book<'_>) -> Result<(), ExportError> {
         Ok(())
-    }
-
-    fn verify(root: &Path, options: &Options) -> Result<(), ExportError> {
-        rules::check(root, options).map(drop)
     }
 
     fn codec(book: &Book<'_>) -> (&'static str, String) {

@@ -33,7 +33,6 @@ use crate::formats::{Episodes, Format};
 use crate::hdf5::{Group, Numbers};
 use crate::model::{CameraRole, CameraTrack, HandMotion, Resampled};
 use crate::options::{Options, Progress, Report};
-use crate::verify::egoscale as rules;
 use crate::video::Job;
 
 /// The format.
@@ -395,10 +394,6 @@ impl Container for EgoScale {
         )
     }
 
-    fn verify(root: &Path, options: &Options) -> Result<(), ExportError> {
-        rules::check(root, options).map(drop)
-    }
-
     fn codec(book: &Book<'_>) -> (&'static str, String) {
         // It was chosen once already, with the same answer.
         let encoder = Encoder::choose(book.options.codec, &book.tools);
@@ -518,7 +513,7 @@ fn numbers(episode: &Resampled, hand: &HandMotion) -> (Vec<f32>, Vec<f32>, Vec<f
         all
     };
     let (mut states, mut actions, mut wrists) = (Vec::new(), Vec::new(), Vec::new());
-    let mut push = |to: &mut Vec<f32>, values: &[f64]| to.extend(values.iter().map(|&v| v as f32));
+    let push = |to: &mut Vec<f32>, values: &[f64]| to.extend(values.iter().map(|&v| v as f32));
     for k in 0..steps {
         let (now, next) = (&hand.world_from_wrist[k], &hand.world_from_wrist[k + 1]);
         push(&mut states, &joints(k));

@@ -6,7 +6,8 @@ use crate::error::ExportError;
 use crate::model::Resampled;
 use crate::options::{Options, Progress, Report};
 use crate::{
-    dexumi_zarr, dreamdojo, dreamdojo_mano, dreamzero, egoscale, gr00t, lerobot_v3, lerobot_v21, umi_zarr,
+    dexumi_zarr, dreamdojo, dreamdojo_mano, dreamzero, egoscale, gr00t, lerobot_v3, lerobot_v21,
+    umi_zarr,
 };
 
 /// Episodes as a format consumes them, one by one.

@@ -22,7 +22,6 @@ use crate::formats::{Episodes, Format};
 use crate::model::{CameraRole, HandMotion, Resampled, Side};
 use crate::options::{Options, Progress, Report};
 use crate::stills::QUALITY;
-use crate::verify::umi_zarr as rules;
 use crate::zarr::{Images, Rows, Store, Type, Values};
 
 /// The format.
@@ -155,10 +154,6 @@ impl Container for UmiZarr {
         ends.finish(&mut self.store)?;
         self.store.attributes("", &self.about)?;
         self.store.finish()
-    }
-
-    fn verify(root: &Path, options: &Options) -> Result<(), ExportError> {
-        rules::check(root, options).map(drop)
     }
 
     fn codec(_: &Book<'_>) -> (&'static str, String) {

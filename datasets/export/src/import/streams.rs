@@ -26,7 +26,7 @@ pub(super) enum Samples {
     Encoders(Vec<Vec<i32>>),
     Force(Vec<[i32; 3]>),
     Poses(Vec<Option<Isometry3<f64>>>),
-    Images { path: PathBuf, count: usize },
+    Images { path: PathBuf },
 }
 
 pub(super) fn streams(
@@ -271,7 +271,7 @@ fn camera(
     streams.push(Stream {
         device,
         times,
-        samples: Samples::Images { path, count },
+        samples: Samples::Images { path },
     });
     Ok(())
 }

@@ -104,7 +104,7 @@ pub(super) fn write(
     for (number, stream) in streams.iter().enumerate() {
         channels.push(open_channels(writer, stream, choices)?);
         videos.push(match &stream.samples {
-            Samples::Images { path, .. } => Some(VideoImages::open(tools, path)?),
+            Samples::Images { path } => Some(VideoImages::open(tools, path)?),
             _ => None,
         });
         let arrivals = stream.times.receive.iter().enumerate();

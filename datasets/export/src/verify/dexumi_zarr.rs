@@ -9,7 +9,6 @@ use crate::dexumi_zarr::store_name;
 use crate::error::ExportError;
 use crate::ffmpeg::Tools;
 use crate::model::Side;
-use crate::options::Options;
 use crate::zarr::Type;
 
 /// Whether `dataset` is of this format.
@@ -23,11 +22,10 @@ fn sides(dataset: &Path) -> impl Iterator<Item = Side> {
 }
 
 /// Checks the hierarchy of each hand.
-pub(crate) fn check(dataset: &Path, options: &Options) -> Result<Verified, ExportError> {
-    let tools = Tools::new(options);
+pub(super) fn check(dataset: &Path, tools: &Tools) -> Result<Verified, ExportError> {
     let mut all: Vec<(Side, Verified)> = Vec::new();
     for side in sides(dataset) {
-        all.push((side, hand(dataset, side, &tools)?));
+        all.push((side, hand(dataset, side, tools)?));
     }
     let Some((_, first)) = all.first() else {
         return Err(invalid("no left.zarr and no right.zarr", dataset));
@@ -68,6 +66,7 @@ fn hand(dataset: &Path, side: Side, tools: &Tools) -> Result<Verified, ExportErr
         )));
     }
     let mut verified = Verified {
+        format: crate::dexumi_zarr::FORMAT.name,
         episodes: groups.len() as u64,
         rows: 0,
         tasks: 0,

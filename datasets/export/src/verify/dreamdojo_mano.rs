@@ -7,7 +7,6 @@ use crate::dreamdojo_mano::{LEAST_STEPS, SIDES, joint_names};
 use crate::error::ExportError;
 use crate::ffmpeg::{Tools, probe};
 use crate::hdf5::Reader;
-use crate::options::Options;
 
 /// Whether `dataset` is of this format.
 pub(super) fn is(dataset: &Path) -> bool {
@@ -15,9 +14,9 @@ pub(super) fn is(dataset: &Path) -> bool {
 }
 
 /// Checks every pair of HDF5 file and video.
-pub(crate) fn check(dataset: &Path, options: &Options) -> Result<Verified, ExportError> {
-    let tools = Tools::new(options);
+pub(super) fn check(dataset: &Path, tools: &Tools) -> Result<Verified, ExportError> {
     let mut verified = Verified {
+        format: crate::dreamdojo_mano::FORMAT.name,
         episodes: 0,
         rows: 0,
         tasks: 0,
@@ -34,7 +33,7 @@ pub(crate) fn check(dataset: &Path, options: &Options) -> Result<Verified, Expor
                 Some("hdf5") if twin("mp4") => {
                     let rows = numbers(file)?;
                     let video = file.with_extension("mp4");
-                    let track = probe(&tools, &video)?;
+                    let track = probe(tools, &video)?;
                     if track.times.len() as u64 != rows {
                         let what = format!("expected {rows} images, got {}", track.times.len());
                         return Err(invalid(what, &video));

@@ -6,12 +6,11 @@ use std::path::Path;
 
 use serde_json::Value;
 
-use super::{Verified, equal, invalid};
+use super::{Verified, equal, invalid, json, lines};
 use crate::egoscale::{ACTION, HAND, HORIZONS, STATE, VIEWS, manifest};
 use crate::error::ExportError;
 use crate::ffmpeg::{Tools, probe};
 use crate::hdf5::Reader;
-use crate::options::Options;
 
 /// Whether `dataset` is of this format.
 pub(super) fn is(dataset: &Path) -> bool {
@@ -23,9 +22,8 @@ fn stages(dataset: &Path) -> impl Iterator<Item = u32> {
 }
 
 /// Checks manifests, numbers and videos.
-pub(crate) fn check(dataset: &Path, options: &Options) -> Result<Verified, ExportError> {
-    let tools = Tools::new(options);
-    let info = json(&dataset.join("meta/info.json"))?;
+pub(super) fn check(dataset: &Path, tools: &Tools) -> Result<Verified, ExportError> {
+    let info: Value = json(&dataset.join("meta/info.json"))?;
     let fps = info["control_frequency_hz"].as_u64().filter(|fps| *fps > 0);
     let fps = fps.ok_or_else(|| {
         invalid(
@@ -33,12 +31,13 @@ pub(crate) fn check(dataset: &Path, options: &Options) -> Result<Verified, Expor
             &dataset.join("meta/info.json"),
         )
     })? as u32;
-    let episodes = lines(&dataset.join("meta/episodes.jsonl"))?;
+    let episodes: Vec<Value> = lines(&dataset.join("meta/episodes.jsonl"))?;
     let mut steps = BTreeMap::new();
     let mut verified = Verified {
+        format: crate::egoscale::FORMAT.name,
         episodes: episodes.len() as u64,
         rows: 0,
-        tasks: lines(&dataset.join("meta/tasks.jsonl"))?.len() as u64,
+        tasks: lines::<Value>(&dataset.join("meta/tasks.jsonl"))?.len() as u64,
         videos: 0,
     };
     for episode in &episodes {
@@ -69,23 +68,12 @@ pub(crate) fn check(dataset: &Path, options: &Options) -> Result<Verified, Expor
         if !path.is_file() {
             return Err(invalid("the video is missing", &path));
         }
-        probe(&tools, &path)?
+        probe(tools, &path)?
             .check_grid(count, fps)
             .map_err(|what| invalid(what, &path))?;
         verified.videos += 1;
     }
     Ok(verified)
-}
-
-fn json(path: &Path) -> Result<Value, ExportError> {
-    let text = std::fs::read(path).map_err(ExportError::io("read", path))?;
-    serde_json::from_slice(&text).map_err(|error| invalid(error.to_string(), path))
-}
-
-fn lines(path: &Path) -> Result<Vec<Value>, ExportError> {
-    let text = std::fs::read_to_string(path).map_err(ExportError::io("read", path))?;
-    let read = |line: &str| serde_json::from_str(line).map_err(|e| invalid(e.to_string(), path));
-    text.lines().map(read).collect()
 }
 
 fn text(row: &Value, key: &str, path: &Path) -> Result<String, ExportError> {
@@ -163,7 +151,7 @@ fn episode_file(path: &Path, id: &str, fps: u32) -> Result<u64, ExportError> {
 
 fn splits(dataset: &Path, steps: &BTreeMap<String, u64>) -> Result<(), ExportError> {
     let path = dataset.join("meta/splits.json");
-    let splits = json(&path)?;
+    let splits: Value = json(&path)?;
     let mut seen = BTreeSet::new();
     for name in ["train_episode_ids", "val_episode_ids", "test_episode_ids"] {
         let ids = splits[name].as_array();
@@ -188,7 +176,7 @@ fn chunks(
     videos: &mut BTreeSet<String>,
 ) -> Result<(), ExportError> {
     let path = dataset.join(manifest(stage));
-    let rows = lines(&path)?;
+    let rows: Vec<Value> = lines(&path)?;
     if rows.is_empty() {
         return Err(invalid(
             "no samples: the loader would train on nothing",

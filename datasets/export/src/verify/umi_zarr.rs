@@ -6,7 +6,6 @@ use super::store::Checked;
 use super::{Verified, invalid};
 use crate::error::ExportError;
 use crate::ffmpeg::Tools;
-use crate::options::Options;
 use crate::umi_zarr::FILE;
 use crate::zarr::Type;
 
@@ -19,7 +18,7 @@ pub(super) fn is(dataset: &Path) -> bool {
 }
 
 /// Checks `dataset.zarr.zip`.
-pub(crate) fn check(dataset: &Path, options: &Options) -> Result<Verified, ExportError> {
+pub(super) fn check(dataset: &Path, tools: &Tools) -> Result<Verified, ExportError> {
     let path = dataset.join(FILE);
     let mut store = Checked::open(&path)?;
     let about = store.attributes("")?;
@@ -93,7 +92,6 @@ pub(crate) fn check(dataset: &Path, options: &Options) -> Result<Verified, Expor
             }
         }
     }
-    let tools = Tools::new(options);
     let cameras = names
         .iter()
         .filter(|name| name.starts_with("camera"))
@@ -103,7 +101,7 @@ pub(crate) fn check(dataset: &Path, options: &Options) -> Result<Verified, Expor
     }
     for camera in 0..cameras {
         let name = format!("camera{camera}_rgb");
-        store.images(&format!("data/{name}"), rows, &tools)?;
+        store.images(&format!("data/{name}"), rows, tools)?;
         known.push(name);
     }
     if let Some(extra) = names.iter().find(|name| !known.contains(name)) {
@@ -119,6 +117,7 @@ pub(crate) fn check(dataset: &Path, options: &Options) -> Result<Verified, Expor
         }
     }
     Ok(Verified {
+        format: crate::umi_zarr::FORMAT.name,
         episodes,
         rows,
         tasks: 0,
