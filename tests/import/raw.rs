@@ -10,7 +10,7 @@ pub const VOLTS_PER_COUNT: f64 = 5.0 / 0x7F_FFFF as f64;
 pub const OAK_LATENCY_S: f64 = 0.119;
 pub const PHONE_LATENCY_S: f64 = 0.143;
 /// Images of each camera, samples of the encoder board and of each fingertip.
-pub const COUNTS: [usize; 4] = [90, 80, 70, 50];
+pub const COUNTS: [usize; 4] = [85, 78, 70, 50];
 
 /// Values of one array, with NumPy's name of their type.
 pub enum Numbers {

@@ -43,10 +43,11 @@ for path in sorted(glob.glob(f"{arguments.dataset}/part1/*/*.hdf5")):
     episode = episodes[number]
     steps = len(episode.state)
     with h5py.File(path) as file:
-        assert file.attrs["llm_description"] == episode.task
+        words = {name: file.attrs[name].decode() for name in ("llm_description", "frame")}
+        assert words["llm_description"] == episode.task
         pose = {side: file[f"wrist/{side}_pose_cam_rot6d"][:] for side in ("left", "right")}
         assert all(len(values) == steps for values in pose.values())
-        print(f"episode {number}: {steps} steps, frame {file.attrs['frame']}")
+        print(f"episode {number}: {steps} steps, frame {words['frame']}")
     sides = [side for side in ("left", "right") if f"{side}_wrist_x" in episode.names]
     wrists = {side: episode.wrist(side, "state") for side in sides}
     if len(sides) == 2:

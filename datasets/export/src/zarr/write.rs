@@ -139,9 +139,6 @@ impl Rows {
         }
     }
 
-    pub fn rows(&self) -> u64 {
-        self.rows
-    }
 
     fn row_bytes(&self) -> usize {
         self.kind.size() * self.width.unwrap_or(1) as usize
