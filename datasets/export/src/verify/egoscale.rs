@@ -255,13 +255,30 @@ fn chunks(
                 "starts {start} and {first} in {count} steps"
             )));
         }
-        let seconds = |from: u64, count: usize| -> Vec<Value> {
-            (from..from + count as u64)
-                .map(|k| (k as f64 / f64::from(fps)).into())
-                .collect()
-        };
-        is("obs_timestamps", seconds(start, HORIZONS.0).into())?;
-        is("action_timestamps", seconds(first, HORIZONS.1).into())?;
+        for (key, from, count) in [
+            ("obs_timestamps", start, HORIZONS.0),
+            ("action_timestamps", first, HORIZONS.1),
+        ] {
+            let times = row[key].as_array().map_or(&[][..], Vec::as_slice);
+            // serde_json reads numbers to their last digit but one.
+            let on_grid = |(k, time): (u64, &Value)| {
+                let expected = k as f64 / f64::from(fps);
+                time.as_f64()
+                    .is_some_and(|time| (time - expected).abs() < 1e-12 * expected.max(1.0))
+            };
+            if times.len() != count || !(from..).zip(times).all(on_grid) {
+                return Err(broken(format!(
+                    "{key}: expected k/{fps} from {from}, got {}",
+                    row[key]
+                )));
+            }
+        }
+        // The loader asserts that the two are the same number.
+        if row["obs_timestamps"][HORIZONS.0 - 1] != row["action_timestamps"][0] {
+            return Err(broken(
+                "the last image is not at the first action".to_owned(),
+            ));
+        }
         if !seen.insert(text(row, "chunk_id", &path)?) {
             return Err(broken("chunk_id is there twice".to_owned()));
         }

@@ -139,7 +139,6 @@ impl Rows {
         }
     }
 
-
     fn row_bytes(&self) -> usize {
         self.kind.size() * self.width.unwrap_or(1) as usize
     }
