@@ -282,3 +282,15 @@ pub(crate) fn fault(episode: &Resampled, what: impl Into<String>) -> ExportError
         what: what.into(),
     }
 }
+
+/// What was found of an episode's quality; `null` where it was not judged.
+pub(crate) fn quality(episode: &Resampled) -> serde_json::Value {
+    let found = episode.quality.as_ref().map(|quality| {
+        serde_json::json!({
+            "grade": quality.grade,
+            "tags": quality.tags,
+            "verdict": quality.verdict,
+        })
+    });
+    found.unwrap_or_default()
+}

@@ -17,7 +17,7 @@ use std::path::Path;
 
 use serde_json::json;
 
-use crate::containers::{self, Book, Container, Told, fault};
+use crate::containers::{self, Book, Container, Told, fault, quality};
 use crate::error::ExportError;
 use crate::formats::{Episodes, Format};
 use crate::model::{CameraRole, HandMotion, Resampled, Side};
@@ -219,7 +219,11 @@ fn write_motion(
     store.group(group)?;
     store.attributes(
         group,
-        &json!({"episode_id": episode.episode_id, "task": episode.task}),
+        &json!({
+            "episode_id": episode.episode_id,
+            "task": episode.task,
+            "quality": quality(episode),
+        }),
     )?;
     let poses: Vec<f64> = hand.world_from_wrist[1..]
         .iter()

@@ -358,6 +358,7 @@ mod tests {
             valid: vec![true; 100],
             force: None,
             keypoints: None,
+            robot: None,
         };
         let rows = poses_of_seven(&hand);
         for pair in rows.windows(2) {

@@ -20,7 +20,7 @@ use std::path::{Path, PathBuf};
 use nalgebra::{Isometry3, Matrix3, Rotation3, UnitQuaternion, Vector3};
 
 use crate::cameras::encode_all;
-use crate::containers::{self, Book, Container, Told, fault};
+use crate::containers::{self, Book, Container, Told, fault, quality};
 use crate::error::ExportError;
 use crate::ffmpeg::Encoder;
 use crate::fit::Fit;
@@ -195,6 +195,7 @@ fn file(episode: &Resampled, hands: &[(Side, Vec<Turns>)], frame: &str) -> Group
         ("llm_description", episode.task.as_str()),
         ("source_episode_id", &episode.episode_id),
         ("frame", frame),
+        ("quality", &quality(episode).to_string()),
         ("software", concat!("dexumi ", env!("CARGO_PKG_VERSION"))),
     ] {
         file.attribute(name, words);

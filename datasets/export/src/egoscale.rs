@@ -24,7 +24,7 @@ use std::path::{Path, PathBuf};
 use serde_json::{Value, json};
 
 use crate::cameras::encode_all;
-use crate::containers::{self, Book, Container, Told, fault};
+use crate::containers::{self, Book, Container, Told, fault, quality};
 use crate::error::ExportError;
 use crate::ffmpeg::Encoder;
 use crate::fit::Fit;
@@ -301,6 +301,7 @@ impl Container for EgoScale {
         self.episodes.push(json!({
             "episode_id": id,
             "source_episode_id": episode.episode_id,
+            "quality": quality(&episode),
             "task_id": task_id,
             "instruction": episode.task,
             "active_hand": hand.side.name(),
@@ -330,6 +331,16 @@ impl Container for EgoScale {
         for (file, stage) in self.manifests.iter().zip(self.source.stages) {
             file.sync_all()
                 .map_err(ExportError::io("write", self.root.join(manifest(stage))))?;
+        }
+        if self.chunks == 0 {
+            return Err(ExportError::Invalid {
+                what: format!(
+                    "none of {} samples has all of its steps measured; `dexumi align` shows the gaps, \
+                     --max-gap-ms widens what is interpolated across",
+                    self.left_out
+                ),
+                path: self.root,
+            });
         }
         if self.left_out > 0 {
             book.warn(format!(

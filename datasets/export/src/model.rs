@@ -256,8 +256,8 @@ pub struct CameraTrack {
     /// Focal lengths and principal point fx, fy, cx, cy of the recorded images in pixels, the centre of
     /// the first pixel at 0, 0; where they are known.
     pub intrinsics: Option<[f64; 4]>,
-    /// Pose of the camera (x right, y down, z forward) in the tracker's world, `[T]`; where a tracker
-    /// has a mount to `camera/<name>`. The one before is held where it is not measured.
+    /// Pose of the camera (x right, y down, z forward) in the tracker's world, `[T]`; where the world or
+    /// a tracker has a mount to `camera/<name>`. The one before is held where it is not measured.
     pub world_from_camera: Option<Vec<Isometry3<f64>>>,
     /// For each step, the index of its image in `source`; an index may repeat, `[T]`.
     pub images: Vec<usize>,

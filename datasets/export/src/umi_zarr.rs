@@ -15,7 +15,7 @@ use std::path::Path;
 
 use serde_json::json;
 
-use crate::containers::{self, Book, Container, Told, fault};
+use crate::containers::{self, Book, Container, Told, fault, quality};
 use crate::dexumi_zarr::pose_6d;
 use crate::error::ExportError;
 use crate::formats::{Episodes, Format};
@@ -55,6 +55,7 @@ fn write(
             robots: Vec::new(),
             cameras: Vec::new(),
             ends: Vec::new(),
+            episodes: Vec::new(),
             about: serde_json::Value::Null,
         })
     })
@@ -66,6 +67,8 @@ struct UmiZarr {
     robots: Vec<[Rows; 5]>,
     cameras: Vec<Images>,
     ends: Vec<i64>,
+    /// Id, task and verdict of each episode.
+    episodes: Vec<serde_json::Value>,
     about: serde_json::Value,
 }
 
@@ -123,6 +126,11 @@ impl Container for UmiZarr {
         }
         let last = self.ends.last().copied().unwrap_or(0);
         self.ends.push(last + steps as i64);
+        self.episodes.push(json!({
+            "episode_id": episode.episode_id,
+            "task": episode.task,
+            "quality": quality(&episode),
+        }));
         for (at, camera) in episode.cameras.iter().enumerate() {
             if !chosen.contains(&at) {
                 book.warn(format!(
@@ -153,6 +161,8 @@ impl Container for UmiZarr {
         ends.push(&mut self.store, Values::I64(&self.ends))?;
         ends.finish(&mut self.store)?;
         self.store.attributes("", &self.about)?;
+        let episodes = json!({"episodes": self.episodes});
+        self.store.attributes("meta", &episodes)?;
         self.store.finish()
     }
 

@@ -115,13 +115,16 @@ impl Chooser {
     }
 }
 
-/// Poses of a camera that a tracker carries: one whose mount leads to `camera/<name>`.
+/// Poses of a camera that stands in the world, or that a tracker carries, by a mount to `camera/<name>`.
 fn world_from_camera(
     job: &ResampleJob<'_>,
     name: &str,
     times: &[SessionTime],
 ) -> Option<Vec<Isometry3<f64>>> {
     let camera = format!("camera/{name}");
+    if let Some(fixed) = job.episode.rig.mount("world", &camera) {
+        return Some(vec![fixed; times.len()]);
+    }
     job.timeline.poses.iter().find_map(|(tracker, track)| {
         let mount = job
             .episode

@@ -45,6 +45,7 @@ fn full(mut hand: HandMotion, steps: usize) -> HandMotion {
     hand.keypoints = Some(KeypointTrack {
         points_m: (0..steps).map(keypoints).collect(),
         valid: vec![true; steps],
+        joints: None,
     });
     hand.valid = vec![true; steps + 1];
     hand
