@@ -31,6 +31,9 @@ const WINDOW: usize = 30;
 const MOVES_M_S: f64 = 0.05;
 /// Windows that it takes.
 const LEAST_WINDOWS: usize = 6;
+/// So many samples at the very top are no noise; so many are none even where they come once.
+const SHORT_STOP: usize = 8;
+const LONG_STOP: usize = 16;
 
 /// A tracked body on the steps.
 struct Body {
@@ -525,7 +528,7 @@ fn cut_at_top(values: &[f64]) -> usize {
         let full = f64::from(2_u32).powi(bits);
         top.abs() == full || top.abs() == full - 1.0
     });
-    let (mut at, mut cut, mut runs) = (0, 0, 0);
+    let (mut at, mut cut): (usize, Vec<usize>) = (0, Vec::new());
     while at < values.len() {
         if values[at] < top {
             at += 1;
@@ -540,25 +543,19 @@ fn cut_at_top(values: &[f64]) -> usize {
         let half = (run / 2).max(3);
         let before = at.checked_sub(half).map_or(top, |k| values[k]);
         let after = values.get(at + run - 1 + half).copied().unwrap_or(top);
-        let is_steep = top - before.min(after) > 6.0;
-        if run >= 6 && is_steep {
-            cut += run;
-            runs += 1;
+        if run >= SHORT_STOP && top - before.min(after) > 6.0 {
+            cut.push(run);
         }
         at += run;
     }
     // A sensor that flickers everywhere but at its top stands at its end there.
-    let below = || {
-        values
-            .windows(2)
-            .filter(|pair| pair[0] < top && pair[1] < top)
-    };
+    let below = || values.windows(2).filter(|p| p[0] < top && p[1] < top);
     let still = below().filter(|pair| pair[0] == pair[1]).count();
     let flickers = 10 * still < 8 * below().count();
-    if is_rail || flickers || runs > 1 {
-        cut
-    } else {
-        0
+    let is_long = cut.iter().any(|run| *run >= LONG_STOP);
+    match is_rail || cut.len() > 1 || (flickers && is_long) {
+        true => cut.iter().sum(),
+        false => 0,
     }
 }
 
