@@ -24,7 +24,7 @@ th{color:var(--soft);font-weight:500}td:first-child,th:first-child{text-align:le
 .card{background:var(--card);border:1px solid var(--line);border-radius:12px;padding:14px 16px}.card b{display:block;font-size:24px;line-height:1.25}.card span{color:var(--soft);font-size:13px}
 .strip{display:grid;grid-template-columns:repeat(6,1fr);gap:8px}.strip img{width:100%;border-radius:6px;display:block}.strip figcaption{font-size:12px;color:var(--soft)}figure{margin:0}
 svg{width:100%;height:auto;display:block}svg text{font:11px system-ui,'DejaVu Sans',sans-serif;fill:var(--soft)}code{background:var(--bg);padding:1px 5px;border-radius:4px}
-.grade{display:inline-block;min-width:1.7em;text-align:center;border-radius:6px;color:#fff;font-weight:700;padding:1px 6px}.A{background:var(--good)}.B{background:#4a7fb5}.C{background:#b57d1a}.D{background:var(--bad)}
+.card .grade{color:#fff;font-size:inherit}.grade{display:inline-block;min-width:1.7em;text-align:center;border-radius:6px;color:#fff;font-weight:700;padding:1px 6px}.A{background:var(--good)}.B{background:#4a7fb5}.C{background:#b57d1a}.D{background:var(--bad)}
 .tag{display:inline-block;border:1px solid var(--line);border-radius:99px;padding:0 8px;margin:1px 3px 1px 0;font-size:12px}details summary{cursor:pointer;color:var(--soft);margin:8px 0}td.wide{white-space:normal;text-align:left}a{color:var(--a)}
 .bar{display:flex;height:14px;border-radius:7px;overflow:hidden}.bar i{display:block}
 .plots{display:grid;grid-template-columns:repeat(auto-fit,minmax(420px,1fr));gap:16px}

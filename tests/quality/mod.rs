@@ -244,7 +244,8 @@ fn verdicts_are_kept_made_anew_and_filtered_by() {
     let grades = of(&first, "grade");
     assert_eq!(grades[..2], ["A", "A"], "{first:#}");
     assert!(grades[2] == "C" || grades[2] == "D");
-    assert_eq!(of(&first, "tags")[2], serde_json::json!(["blurred"]));
+    let tags = &of(&first, "tags")[2];
+    assert!(tags.as_array().expect("tags").contains(&"blurred".into()), "{tags}");
 
     // Again: nothing is measured. From nothing, on two threads: the same numbers.
     let again = json(&run_well(&["check", path, "--json"], &[0]));
@@ -278,7 +279,7 @@ fn verdicts_are_kept_made_anew_and_filtered_by() {
         [false, false, true]
     );
     assert_eq!(
-        passes(&["--where", "sync_residual < 20 or tag = blurred"], 0),
+        passes(&["--where", "blurred < 10 or tag = blurred"], 0),
         [true, true, true]
     );
     let refused = run(&["check", path, "--where", "sharpness > 3"]);

@@ -296,10 +296,7 @@ impl CameraLook {
         let mut plots = Vec::new();
         if let Ok(lag) = &self.lag {
             plots.push(Plot {
-                title: format!(
-                    "{name}: motion of the image [pixel], and what {} explains",
-                    lag.against
-                ),
+                title: format!("{name}: image motion [pixel]"),
                 lines: lag.lines(start),
             });
             let curve = lag.curve.iter().map(|&(lag_s, r)| (lag_s, r));

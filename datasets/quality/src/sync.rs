@@ -16,8 +16,8 @@ const MOST_LAG_S: f64 = 0.5;
 const GRID_S: f64 = 0.005;
 /// Below this correlation nothing is said (Grabette).
 const LEAST_CORRELATION: f64 = 0.3;
-/// Pairs of images that it takes.
-const LEAST_PAIRS: usize = 60;
+/// Pairs of images that it takes: 5 s at 30 Hz. Of less, the lag is a matter of chance.
+const LEAST_PAIRS: usize = 150;
 /// Another lag, so far away [s], that leaves less than this factor more unexplained goes as well.
 const RIVAL: f64 = 1.03;
 const RIVAL_LAG_S: f64 = 0.1;
@@ -63,7 +63,10 @@ impl Lag {
             let points = self.shown.iter().map(|one| (one.0 - start_s, pick(one)));
             crate::Plot::line(name, points)
         };
-        vec![line("image", |one| one.1), line("explained", |one| one.2)]
+        vec![
+            line("seen", |one| one.1),
+            line("explained", |one| one.2),
+        ]
     }
 }
 

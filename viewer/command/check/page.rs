@@ -9,7 +9,7 @@ use dexumi_quality::{Figure, GRADES, Grade, METRICS, Verdict, Worse};
 
 use super::{
     Unjudged, judge,
-    table::{Row, by_grade, value},
+    table::{Row, by_grade, shown, value},
 };
 use crate::{
     page::{self, Line, escape, plot},
@@ -128,7 +128,7 @@ fn tags(verdict: &Verdict) -> String {
             Some(Grade::C) => "warn",
             _ => "soft",
         };
-        let worst = verdict.worst(tag, None).map_or(String::new(), value);
+        let worst = verdict.worst(tag, None).map_or(String::new(), shown);
         format!("<span class=\"tag {class}\">{} {worst}</span>", escape(tag))
     };
     verdict.tags.iter().map(tag).collect()
@@ -297,7 +297,10 @@ fn figures(body: &mut String, figures: &[&Figure]) {
                 escape(&figure.subject),
                 value(figure),
                 figure.grade.map_or("–".to_owned(), badge),
-                escape(&figure.note),
+                format!(
+                    "<div style=\"text-align:left;white-space:normal\">{}</div>",
+                    escape(&figure.note)
+                ),
             ]
         })
         .collect();

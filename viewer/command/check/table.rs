@@ -30,13 +30,21 @@ pub fn value(figure: &Figure) -> String {
     }
 }
 
+/// A value, or in words what a number stands for that is none.
+pub fn shown(figure: &Figure) -> String {
+    match figure.metric.as_str() {
+        "language" | "clock_state" => figure.note.clone(),
+        _ => value(figure),
+    }
+}
+
 /// "blurred 62 % (wrist)".
 fn finding(figure: &Figure) -> String {
     let subject = match figure.subject.as_str() {
         "" => String::new(),
         subject => format!(" ({subject})"),
     };
-    format!("{} {}{subject}", figure.metric, value(figure))
+    format!("{} {}{subject}", figure.metric, shown(figure))
 }
 
 /// How many of each grade, best first, and their length [s].
