@@ -12,6 +12,9 @@ use std::{
 #[allow(dead_code, reason = "`run` is for the fuzzer")]
 mod targets;
 
+/// Targets of crates that this one must not know: `retarget/tests/corpus.rs`.
+const ELSEWHERE: [&str; 3] = ["hand", "urdf", "npy"];
+
 fn corpus() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests/fuzz/corpus")
 }
@@ -58,8 +61,9 @@ fn each_target_has_a_corpus_and_a_program() {
         .iter()
         .map(|(name, _)| (*name).to_owned())
         .collect();
-    assert_eq!(targets, names(&corpus()).into_iter().collect());
+    let own = |name: &String| !ELSEWHERE.contains(&name.as_str());
+    assert_eq!(targets, names(&corpus()).into_iter().filter(own).collect());
     let programs = names(&corpus().join("../fuzz_targets"));
     let programs = programs.iter().filter_map(|file| file.strip_suffix(".rs"));
-    assert_eq!(targets, programs.map(str::to_owned).collect());
+    assert_eq!(targets, programs.map(str::to_owned).filter(own).collect());
 }

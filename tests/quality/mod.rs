@@ -245,7 +245,10 @@ fn verdicts_are_kept_made_anew_and_filtered_by() {
     assert_eq!(grades[..2], ["A", "A"], "{first:#}");
     assert!(grades[2] == "C" || grades[2] == "D");
     let tags = &of(&first, "tags")[2];
-    assert!(tags.as_array().expect("tags").contains(&"blurred".into()), "{tags}");
+    assert!(
+        tags.as_array().expect("tags").contains(&"blurred".into()),
+        "{tags}"
+    );
 
     // Again: nothing is measured. From nothing, on two threads: the same numbers.
     let again = json(&run_well(&["check", path, "--json"], &[0]));

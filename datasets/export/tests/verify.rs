@@ -123,7 +123,7 @@ const BREAKS: &[Break] = &[
     (
         "not a number",
         |d| floats(d, DATA, "action", |k, x| if k == 70 { f32::NAN } else { x }),
-        "action is not finite in row 23",
+        "action is not finite in row 6",
     ),
     (
         "times rounded down",

@@ -24,7 +24,7 @@ fn rename(value: &mut Value, key: &str, new: &str) {
     value[new] = entry;
 }
 
-const COMMON: &[Break] = &[
+const ANY_FORMAT: &[Break] = &[
     (
         "a row too many",
         |d| json(d, "info", |v| v["total_frames"] = 91.into()),
@@ -561,7 +561,7 @@ fn every_broken_v21_dataset_is_refused_for_its_reason() {
         let root = plain_folder();
         let good = root.path().join("cups");
         written("lerobot-v2.1", &good, &options());
-        all_are_refused(&good, root.path(), COMMON, &options());
+        all_are_refused(&good, root.path(), ANY_FORMAT, &options());
     }
 }
 

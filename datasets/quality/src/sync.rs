@@ -63,10 +63,7 @@ impl Lag {
             let points = self.shown.iter().map(|one| (one.0 - start_s, pick(one)));
             crate::Plot::line(name, points)
         };
-        vec![
-            line("seen", |one| one.1),
-            line("explained", |one| one.2),
-        ]
+        vec![line("seen", |one| one.1), line("explained", |one| one.2)]
     }
 }
 

@@ -1,5 +1,9 @@
 #![no_main]
 
+#[path = "../src/hands.rs"]
+#[allow(dead_code, reason = "one of its targets")]
+mod hands;
+
 libfuzzer_sys::fuzz_target!(|bytes: &[u8]| {
-    dexumi_fuzz::run("hand", bytes);
+    hands::hand(bytes);
 });

@@ -3,9 +3,9 @@
 //! What the source never had (device clocks, sequences, checksums) stays absent and
 //! is named in the file's metadata record `import`, as is what was left out.
 
-mod dexumi;
 mod images;
 mod raw;
+mod raw_episode;
 mod streams;
 mod write;
 
@@ -14,7 +14,7 @@ use std::path::PathBuf;
 
 use serde::Serialize;
 
-pub use dexumi::{Choices, import, raw_episodes};
+pub use raw_episode::{Choices, import, raw_episodes};
 
 /// Name of the metadata record that an imported episode has.
 pub const RECORD: &str = "import";

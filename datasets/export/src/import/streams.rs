@@ -6,9 +6,9 @@ use dexumi_episode::{CameraMode, Device, Ledger, Mount};
 use nalgebra::{Isometry3, Matrix3, Rotation3, Translation3, UnitQuaternion, Vector3};
 
 use super::Imported;
-use super::dexumi::Choices;
 use super::images;
 use super::raw::{RawEpisode, Times, source_error};
+use super::raw_episode::Choices;
 use crate::error::ExportError;
 use crate::ffmpeg::Tools;
 

@@ -11,9 +11,9 @@ use dexumi_episode::{
 };
 use nalgebra::Isometry3;
 
-use super::dexumi::Choices;
 use super::images::{self, VideoImages};
 use super::raw::source_error;
+use super::raw_episode::Choices;
 use super::streams::{Samples, Stream};
 use crate::error::ExportError;
 use crate::ffmpeg::Tools;
