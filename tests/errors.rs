@@ -315,6 +315,13 @@ fn after_a_write_error_the_episode_goes_on_in_another_file_and_no_sample_is_lost
     let (code, message) = record_with_limit(&rig, &session, 32_000, 9);
     assert_eq!(code, Some(3), "{message}");
     assert!(message.contains("went on in another file"), "{message}");
+    // A file that was cut close to its limit has no room for its index there.
+    let is_partial =
+        |entry: std::fs::DirEntry| entry.path().extension() == Some("partial".as_ref());
+    let mut entries = std::fs::read_dir(&session).expect("a session").flatten();
+    if entries.any(is_partial) {
+        run_well(&["recover", text(&session)], &[0, 3]);
+    }
     let parts = (2..20).map(|part| format!("episode_0000.part{part}.mcap"));
     let files: Vec<_> = std::iter::once("episode_0000.mcap".to_owned())
         .chain(parts)

@@ -15,7 +15,9 @@ use std::{
     time::{Duration, Instant},
 };
 
-use dexumi_episode::{ClockModel, Device, DeviceTime, HostTime, StreamKind};
+use dexumi_episode::{
+    ClockModel, Delta, Device, DeviceTime, HostTime, StreamKind, schema::suspect,
+};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 
 use self::nut::{Found, Parser};
@@ -146,6 +148,13 @@ fn passthrough(version: &str) -> [&'static str; 2] {
     }
 }
 
+/// Where a source's clock goes back within a connection, ffmpeg counts on by one tick an image. Stamps
+/// stand still where they gain less than a twentieth of the time between two images that came at
+/// least this far apart.
+const LEAST_WAIT: Delta = Delta::from_millis(10);
+/// So many images in a row end the connection, so that the next one has a clock of its own.
+const MOST_STANDING: u32 = 5;
+
 struct FfmpegSource {
     /// Closed before the program is ended, so that it ends by itself.
     output: ChildStdout,
@@ -157,6 +166,9 @@ struct FfmpegSource {
     first: Vec<Item>,
     /// Of what has been read, but not taken yet.
     arrival: HostTime,
+    /// Stamp and arrival of the last image, and images since the stamps last moved on.
+    last: Option<(DeviceTime, HostTime)>,
+    stood_still: u32,
     stream: String,
     address: String,
 }
@@ -236,6 +248,8 @@ impl FfmpegSource {
             sequence: 0,
             first: Vec::new(),
             arrival: HostTime::now(),
+            last: None,
+            stood_still: 0,
             stream: device.stream.clone(),
             address: device.address.clone(),
         })
@@ -296,6 +310,23 @@ impl FfmpegSource {
         let (num, den) = self.time_base;
         let nanos = i128::from(pts) * i128::from(num) * 1_000_000_000 / i128::from(den);
         let device = i64::try_from(nanos).ok().map(DeviceTime::from_nanos);
+        if let Some(device) = device {
+            let stands_still = self.last.is_some_and(|(last, arrived)| {
+                let waited = arrival - arrived;
+                waited > LEAST_WAIT && (device - last).nanos() * 20 < waited.nanos()
+            });
+            self.stood_still = if stands_still {
+                self.stood_still + 1
+            } else {
+                0
+            };
+            self.last = Some((device, arrival));
+        }
+        let suspect = if self.stood_still > 0 {
+            suspect::TICKS
+        } else {
+            0
+        };
         out.sample(
             0,
             Sample {
@@ -305,7 +336,7 @@ impl FfmpegSource {
                 ticks: Some(pts.cast_unsigned()),
                 sequence,
                 captured: None,
-                suspect: 0,
+                suspect,
                 data: Data::Image(Image::jpeg(data)),
                 raw: None,
             },
@@ -317,7 +348,15 @@ impl FfmpegSource {
         let before = self.sequence;
         loop {
             match self.parser.pull() {
-                Ok(Some(Found::Packet { pts, data })) => self.sample(pts, data, out),
+                Ok(Some(Found::Packet { pts, data })) => {
+                    self.sample(pts, data, out);
+                    if self.stood_still >= MOST_STANDING {
+                        return Err(self.gone(format!(
+                            "the time stamps stand still over {MOST_STANDING} images, as when the source's \
+                             clock began anew; it is opened anew"
+                        )));
+                    }
+                }
                 // A source that changes its size starts anew.
                 Ok(Some(Found::Stream { time_base, .. })) => self.time_base = time_base,
                 Ok(None) => return Ok(self.sequence > before),

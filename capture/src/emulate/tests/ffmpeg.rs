@@ -96,3 +96,25 @@ fn a_camera_that_goes_takes_its_ffmpeg_with_it() {
     let mut source = eventually(|| drive::open(&rig).ok());
     drive::read(&mut *source, |items| drive::samples(items, 0).len() >= 3);
 }
+
+#[test]
+fn a_clock_that_begins_anew_within_a_connection_ends_it() {
+    if !has_ffmpeg() {
+        return;
+    }
+    let (rig, folder) = drive::start_scene(Arc::new(drive::Jpegs), vec![part()], "reboot=/@1.5s");
+    let mut source = drive::open(&rig).expect("open");
+    let error = drive::read_to_the_end(&mut *source).to_string();
+    assert!(error.contains("stand still"), "{error}");
+    drop(source);
+    // The next connection has the new clock.
+    let mut source = drive::open(&rig).expect("open");
+    let items = drive::read(&mut *source, |items| drive::samples(items, 0).len() >= 10);
+    for pair in drive::samples(&items, 0).windows(2) {
+        let stamp = |sample: &crate::driver::Sample| sample.device.expect("a stamp");
+        assert!((stamp(pair[1]) - stamp(pair[0])).secs_f64() > 0.01);
+        assert_eq!(pair[1].suspect, 0);
+    }
+    drop(source);
+    truth_after(rig, &folder);
+}
