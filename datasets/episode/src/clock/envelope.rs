@@ -108,14 +108,25 @@ impl Envelope {
         }
     }
 
-    /// Forgets what lies more than `window` before the newest sample.
-    pub fn forget_before(&mut self, window: Delta) {
-        let limit = self.last_x - window.nanos();
-        let keep_from = self.hull.partition_point(|vertex| vertex.0 < limit);
-        if keep_from > 0 && self.hull.len() - keep_from >= 2 {
-            self.hull.drain(..keep_from);
-            // The mean moves along with the window.
-            self.sum_x = self.count as f64 * (limit as f64 + self.last_x as f64) / 2.0;
+    /// One sample, its place relative to this envelope's first one.
+    pub fn single(&self, (x, y): (i64, i64)) -> Self {
+        Self {
+            hull: vec![(x, y)],
+            origin: self.origin,
+            count: 1,
+            sum_x: x as f64,
+            last_x: x,
+        }
+    }
+
+    /// Takes the samples of another one of the same origin, which are later.
+    pub fn append(&mut self, later: &Self) {
+        self.count += later.count;
+        self.sum_x += later.sum_x;
+        self.last_x = self.last_x.max(later.last_x);
+        for &vertex in &later.hull {
+            self.hull.push(vertex);
+            self.tidy();
         }
     }
 

@@ -1,8 +1,8 @@
 //! A clock's fit while its device runs.
 
 use super::{
-    ClockFit, ClockModel, ClockState, Echo, JUMP, LATEST, Rebels, echoes::thin, envelope::Envelope,
-    fit_of,
+    ClockFit, ClockModel, ClockState, Echo, JUMP, LATEST, Rebels, echoes::thin, fit_of,
+    window::SlidingEnvelope,
 };
 use crate::{
     time::{Delta, DeviceTime, HostTime},
@@ -18,7 +18,7 @@ const KEPT_ECHOES: usize = 256;
 pub struct ClockEstimator {
     model: ClockModel,
     window: Delta,
-    envelope: Option<Envelope>,
+    envelope: Option<SlidingEnvelope>,
     last_host: Option<HostTime>,
     rebels: Rebels<(DeviceTime, HostTime)>,
     /// Times the device's clock was reset or jumped.
@@ -67,20 +67,21 @@ impl ClockEstimator {
     pub fn push(&mut self, device: DeviceTime, host: HostTime) -> bool {
         self.last_host = Some(host);
         let Some(envelope) = &mut self.envelope else {
-            self.envelope = Some(Envelope::new(device, host));
+            self.envelope = Some(SlidingEnvelope::new(self.window, device, host));
             return true;
         };
-        let (x, y) = envelope.relative(device, host);
-        let residual = y - envelope.line().at(x);
+        let whole = envelope.whole();
+        let (x, y) = whole.relative(device, host);
+        let residual = y - whole.line().at(x);
         // Late by whole seconds is possible (a stopped process); early is not, nor
         // is a clock that runs backwards.
-        let backwards = x < envelope.last_x() - JUMP.nanos();
+        let backwards = x < whole.last_x() - JUMP.nanos();
         let early = backwards || residual < -JUMP.nanos();
         if early || residual > LATEST.nanos() {
             self.gated += 1;
             if let Some(samples) = self.rebels.push((device, host), |&sample| sample) {
                 self.jumps += 1;
-                let mut fresh = Envelope::new(samples[0].0, samples[0].1);
+                let mut fresh = SlidingEnvelope::new(self.window, samples[0].0, samples[0].1);
                 samples[1..].iter().for_each(|&(d, h)| fresh.push(d, h));
                 self.envelope = Some(fresh);
                 self.residuals.clear();
@@ -91,7 +92,6 @@ impl ClockEstimator {
         }
         self.rebels.clear();
         envelope.push(device, host);
-        envelope.forget_before(self.window);
         if self.residuals.len() == 1024 {
             self.residuals.drain(..512);
         }
@@ -116,7 +116,7 @@ impl ClockEstimator {
 
     /// The fit as it stands, or `None` before the first sample.
     pub fn fit(&self, now: HostTime) -> Option<ClockFit> {
-        let envelope = self.envelope.as_ref()?;
+        let envelope = self.envelope.as_ref()?.whole();
         let age = self.last_host.map_or(Delta::ZERO, |last| now - last);
         // In order of arrival.
         let limit = self.last_host.unwrap_or(now) - self.window;
@@ -156,6 +156,6 @@ impl ClockEstimator {
         let Some(envelope) = &self.envelope else {
             return Vec::new();
         };
-        envelope.vertices().collect()
+        envelope.whole().vertices().collect()
     }
 }

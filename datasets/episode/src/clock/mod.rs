@@ -14,6 +14,7 @@ mod live;
 mod recording;
 #[cfg(test)]
 mod tests;
+mod window;
 
 use serde::{Deserialize, Serialize};
 

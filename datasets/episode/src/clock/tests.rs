@@ -79,6 +79,25 @@ fn the_live_estimate_agrees_with_the_whole_fit() {
 }
 
 #[test]
+fn the_live_rate_stays_as_the_window_moves_on() {
+    for seed in 1..20 {
+        let points = cloud(40.0, 240.0, seed);
+        let mut live = ClockEstimator::new(MODEL, Delta::from_millis(60_000));
+        let begin = points[0].1;
+        for (index, &(d, h, _)) in points.iter().enumerate() {
+            assert!(live.push(d, h));
+            if index % 180 == 0 && h - begin > Delta::from_millis(30_000) {
+                let fit = live.fit(h).expect("a fit");
+                assert!(
+                    (fit.skew_ppm + 40.0).abs() < 20.0,
+                    "seed {seed}, {h:?}: {fit:?}"
+                );
+            }
+        }
+    }
+}
+
+#[test]
 fn a_reboot_opens_a_second_segment() {
     let mut points = cloud(0.0, 8.0, 3);
     let half = points.len() / 2;
