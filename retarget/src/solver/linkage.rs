@@ -72,6 +72,18 @@ pub(super) struct Placed {
     pub(super) axis: Vector,
 }
 
+/// A link's joint, in root axes.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Joint {
+    /// The link that it hangs on; 0 is the root.
+    pub(super) parent: usize,
+    pub(super) variable: usize,
+    pub(super) factor: f64,
+    pub(super) is_prismatic: bool,
+    pub(super) origin: Vector,
+    pub(super) axis: Vector,
+}
+
 const AT_ROOT: Placed = Placed {
     rotation: [1.0, 0.0, 0.0, 0.0, 1.0, 0.0, 0.0, 0.0, 1.0],
     origin: [0.0; 3],
@@ -91,7 +103,8 @@ pub(super) struct Carrier {
 /// A point and what moves it.
 #[derive(Debug, Clone)]
 pub(super) struct Chain {
-    link: usize,
+    /// Index into the places of links, the root's first.
+    pub(super) link: usize,
     point_in_link: Vector,
     /// From the root outwards.
     pub(super) carriers: Vec<Carrier>,
@@ -250,6 +263,25 @@ impl Linkage {
         for (at, capsule) in placed.iter_mut().enumerate() {
             capsule.from = Point3::from(self.point(first + 2 * at));
             capsule.to = Point3::from(self.point(first + 2 * at + 1));
+        }
+    }
+
+    /// Number of places of links, the root's first.
+    pub(super) fn links(&self) -> usize {
+        self.placed.len()
+    }
+
+    /// What moves a link other than the root.
+    #[inline(always)]
+    pub(super) fn joint(&self, link: usize) -> Joint {
+        let (joint, placed) = (&self.links[link - 1], &self.placed[link]);
+        Joint {
+            parent: joint.parent,
+            variable: joint.variable,
+            factor: joint.factor,
+            is_prismatic: joint.is_prismatic,
+            origin: placed.origin,
+            axis: placed.axis,
         }
     }
 

@@ -7,6 +7,7 @@ mod band;
 mod barrier;
 mod dense;
 mod linkage;
+mod load;
 mod newton;
 mod objective;
 mod trajectory;

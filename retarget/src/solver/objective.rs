@@ -10,13 +10,14 @@
 //! g = Σ_p J_pᵀ γ_p,  H = Σ_{p,s} J_pᵀ B_ps J_s + Σ_p Σ_{i ≤ j} (γ_p × aᵢ) · Jⱼ + 2 (c + λ),
 //!
 //! where B_ps = ∂γ_p/∂p_s and i ≤ j runs from the root outwards: ∂²p/∂qᵢ∂qⱼ = aᵢ × Jⱼ (zero for a
-//! prismatic i). Coupled joints write to their source's variable with their factor. The last sum runs
+//! prismatic i). Of one point they are gathered link by link ([`Loads`]). Coupled joints write to their source's variable with their factor. The last sum runs
 //! over pairs of capsules at distance d.
 
 use nalgebra::Vector3;
 
 use super::barrier::{Barrier, Contacts};
-use super::linkage::{LinkPoint, Linkage};
+use super::linkage::{Chain, LinkPoint, Linkage};
+use super::load::Loads;
 use crate::collision::{CollisionOptions, Pairs};
 use crate::hand::Hand;
 
@@ -60,7 +61,7 @@ pub struct Pull {
 }
 
 /// Symmetric 3 × 3: xx, xy, xz, yy, yz, zz.
-type Symmetric = [f64; 6];
+pub(super) type Symmetric = [f64; 6];
 
 /// One column of a point's Jacobian and where its variable is.
 #[derive(Debug, Clone, Copy)]
@@ -103,11 +104,11 @@ pub(super) struct Objective {
     forces: Vec<Vector3<f64>>,
     own: Vec<Symmetric>,
     between: Vec<Symmetric>,
+    loads: Loads,
+    /// Of points that a coupling ties to another; others have none.
     columns: Vec<Column>,
     /// Start of each point's columns, and the end of the last.
     starts: Vec<usize>,
-    /// Twist and variable of the carriers passed so far.
-    carried: Vec<(Vector3<f64>, usize)>,
 }
 
 impl Objective {
@@ -144,22 +145,23 @@ impl Objective {
             .collect();
         let mut starts = vec![0];
         let mut columns = Vec::new();
-        for chain in &linkage.chains[..points.len()] {
-            columns.extend(chain.variables.iter().map(|&variable| Column {
-                variable,
-                velocity: Vector3::zeros(),
-            }));
+        for (point, chain) in linkage.chains[..points.len()].iter().enumerate() {
+            if couplings
+                .iter()
+                .any(|tie| point == tie.one || point == tie.other)
+            {
+                columns.extend(chain.variables.iter().map(|&variable| Column {
+                    variable,
+                    velocity: Vector3::zeros(),
+                }));
+            }
             starts.push(columns.len());
         }
-        let longest = linkage
-            .chains
-            .iter()
-            .map(|chain| chain.carriers.len())
-            .max();
         let points = points.len();
         let barrier = pairs.map(|(pairs, options)| Barrier::new(pairs, *options, points, &linkage));
         Self {
             barrier,
+            loads: Loads::new(&linkage, points),
             linkage,
             terms,
             delta,
@@ -174,7 +176,6 @@ impl Objective {
             own: vec![[0.0; 6]; points],
             columns,
             starts,
-            carried: Vec::with_capacity(longest.unwrap_or(0)),
         }
     }
 
@@ -288,9 +289,22 @@ impl Objective {
             out.gradient[i] = 2.0 * (self.inertia * (q - last) + pull.weight * (q - pull.to));
             out.hessian[i * n + i] = 2.0 * (self.inertia + pull.weight);
         }
-        for point in 0..self.positions.len() {
-            self.add_point(point, out);
+        self.loads.clear();
+        for (point, chain) in self.linkage.chains[..self.positions.len()]
+            .iter()
+            .enumerate()
+        {
+            if !chain.carriers.is_empty() {
+                let (position, force) = (self.positions[point].into(), self.forces[point].into());
+                self.loads
+                    .push(chain.link, position, &force, &self.own[point]);
+            }
+            if self.starts[point] < self.starts[point + 1] {
+                let columns = &mut self.columns[self.starts[point]..self.starts[point + 1]];
+                find_columns(&self.linkage, chain, &self.positions[point], columns);
+            }
         }
+        self.loads.add_to(&self.linkage, out);
         for (coupling, block) in self.couplings.iter().zip(&self.between) {
             let range = |point: usize| self.starts[point]..self.starts[point + 1];
             for other in &self.columns[range(coupling.other)] {
@@ -359,52 +373,21 @@ impl Objective {
             }
         }
     }
+}
 
-    /// What one point's force and own block add.
-    fn add_point(&mut self, point: usize, out: &mut Derivatives) {
-        let n = self.dof();
-        let chain = &self.linkage.chains[point];
-        if chain.carriers.is_empty() {
-            return;
-        }
-        let (position, force) = (self.positions[point], self.forces[point]);
-        let columns = &mut self.columns[self.starts[point]..self.starts[point + 1]];
-        for column in columns.iter_mut() {
-            column.velocity = Vector3::zeros();
-        }
-        self.carried.clear();
-        for carrier in &chain.carriers {
-            let placed = self.linkage.placed(carrier);
-            let axis = Vector3::from(placed.axis) * carrier.factor;
-            let (velocity, twist) = if carrier.is_prismatic {
-                (axis, Vector3::zeros())
-            } else {
-                (
-                    axis.cross(&(position - Vector3::from(placed.origin))),
-                    force.cross(&axis),
-                )
-            };
-            columns[carrier.column].velocity += velocity;
-            // Joints nearer to the root turn this column.
-            let variable = columns[carrier.column].variable;
-            for &(twist, inner) in &self.carried {
-                let entry = twist.dot(&velocity);
-                let (row, column) = (variable.max(inner), variable.min(inner));
-                let twice = if row == column { 2.0 } else { 1.0 };
-                out.hessian[row * n + column] += twice * entry;
-            }
-            out.hessian[variable * n + variable] += twist.dot(&velocity);
-            self.carried.push((twist, variable));
-        }
-        let block = &self.own[point];
-        for (at, column) in columns.iter().enumerate() {
-            out.gradient[column.variable] += column.velocity.dot(&force);
-            let bent = times(block, &column.velocity);
-            // Variables of a chain ascend.
-            for inner in &columns[..=at] {
-                out.hessian[column.variable * n + inner.variable] += inner.velocity.dot(&bent);
-            }
-        }
+/// The columns of a point's Jacobian.
+fn find_columns(linkage: &Linkage, chain: &Chain, position: &Vector3<f64>, columns: &mut [Column]) {
+    for column in columns.iter_mut() {
+        column.velocity = Vector3::zeros();
+    }
+    for carrier in &chain.carriers {
+        let placed = linkage.placed(carrier);
+        let axis = Vector3::from(placed.axis) * carrier.factor;
+        columns[carrier.column].velocity += if carrier.is_prismatic {
+            axis
+        } else {
+            axis.cross(&(position - Vector3::from(placed.origin)))
+        };
     }
 }
 
