@@ -1,11 +1,11 @@
 //! What a user sees when something is wrong: what, where, what was expected,
 //! the next step; an exit code; and nothing that looks like a result.
 
-use std::path::Path;
+use std::{path::Path, process::Stdio};
 
 use dexumi_episode::{Episode, schema::Encoders};
 
-use crate::program::{Rig, run_well, text};
+use crate::program::{Rig, dexumi, run_well, text};
 
 /// Runs, wants the code, and wants each word in the message.
 fn refused(arguments: &[&str], code: i32, words: &[&str]) {
@@ -389,5 +389,23 @@ fn ctrl_c_completes_the_episode() {
     assert!(
         session.join("episode_0000.mcap").exists() && !partial.exists(),
         "{message}"
+    );
+}
+
+#[test]
+fn a_reader_that_goes_ends_the_program_without_a_panic() {
+    let mut child = dexumi()
+        .args(["devices", "--setup"])
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .expect("the binary should start");
+    drop(child.stdout.take());
+    let output = child.wait_with_output().expect("it ends");
+    assert_eq!(output.status.code(), Some(141));
+    assert!(
+        output.stderr.is_empty(),
+        "{}",
+        String::from_utf8_lossy(&output.stderr)
     );
 }

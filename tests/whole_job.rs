@@ -7,6 +7,9 @@ use dexumi_episode::{Episode, episodes_in};
 
 use crate::program::{alone, json, run_well, text};
 
+/// No machine that tests are worth running on is later than this (s).
+const LATE_AT_MOST_S: f64 = 0.05;
+
 #[test]
 fn the_whole_job_runs_and_keeps_its_promises() {
     let _alone = alone();
@@ -49,6 +52,7 @@ fn the_whole_job_runs_and_keeps_its_promises() {
             .collect();
         late_s.sort_by(f64::total_cmp);
         let late_s = late_s.get(late_s.len() * 98 / 100).copied().unwrap_or(0.0);
+        let late_s = late_s.min(LATE_AT_MOST_S);
         assert!(
             number("p95_s") <= number("limit_s") + late_s,
             "{stream}: p95 {} s, promised {} s, sent up to {late_s} s late",
