@@ -62,9 +62,9 @@ pub use axes::{PointAxes, hand_axes, in_hand_axes, lies_along_hand_axes};
 pub use capsule::{Closest, NearestPair, PlacedCapsule, closest, hand_capsules, nearest_pair};
 pub use collision::CollisionOptions;
 pub use episode::{
-    ArmFigures, ArmPlan, Derivation, EpisodeJob, EpisodeOptions, RetargetError, RetargetReport,
-    Source, arm_topic, derived_path, derived_path_in, effector_topic, joints_topic,
-    retarget_episode, sha256, sha256_of_model,
+    ArmFigures, ArmPlan, Derivation, EpisodeJob, EpisodeOptions, HANDS_NEAR_M, HandsApart,
+    RetargetError, RetargetReport, Source, arm_topic, derived_path, derived_path_in,
+    effector_topic, hands_apart, joints_topic, retarget_episode, sha256, sha256_of_model,
 };
 pub use exo_map::{
     CLIPPED_LIMIT, CLIPPED_VELOCITY, JointMap, LONGEST_STEP_S, MapCounts, NO_ANSWER_YET,

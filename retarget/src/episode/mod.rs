@@ -1,5 +1,6 @@
 //! A whole recorded episode through a hand's maps, into a derived file.
 
+mod apart;
 mod arm;
 mod derivation;
 mod effector;
@@ -18,6 +19,7 @@ use dexumi_episode::{
 };
 use serde::{Deserialize, Serialize};
 
+pub use apart::{HANDS_NEAR_M, HandsApart, hands_apart};
 pub use arm::{ArmFigures, ArmPlan, arm_topic};
 pub use derivation::{Derivation, sha256, sha256_of_model};
 

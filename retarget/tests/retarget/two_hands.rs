@@ -1,4 +1,13 @@
-use dexumi_retarget::{Hand, PlacedCapsule, hand_capsules, nearest_pair};
+use std::path::Path;
+
+use dexumi_episode::{
+    EpisodeWriter, SessionTime,
+    schema::{EffectorPose, Retargeted},
+};
+use dexumi_retarget::{
+    HANDS_NEAR_M, Hand, PlacedCapsule, effector_topic, hand_capsules, hands_apart, joints_topic,
+    nearest_pair,
+};
 use nalgebra::{Isometry3, Point3, Translation3, UnitQuaternion, Vector3};
 use proptest::prelude::*;
 
@@ -81,4 +90,84 @@ fn hands_apart_are_apart_by_their_distance_and_hands_in_one_place_collide() {
         at(2.0)
     );
     assert_eq!(nearest_pair(&[], &[]), None);
+}
+
+/// A derived file: the hand at rest every 10 ms, its wrist at (x(t), 0, 0) every 25 ms.
+fn write_derived(path: &Path, side: &str, hand: &Hand, x: impl Fn(f64) -> f64) {
+    let mut writer = EpisodeWriter::create_bare(path).unwrap();
+    let joints = writer
+        .channel::<Retargeted>(&joints_topic(side), &[])
+        .unwrap();
+    let poses = writer
+        .channel::<EffectorPose>(&effector_topic(side), &[])
+        .unwrap();
+    for ms in 0..1000_u64 {
+        let time = SessionTime::from_nanos(ms as i64 * 1_000_000);
+        if ms % 10 == 0 {
+            let message = Retargeted {
+                position: hand.rest(),
+                ..Retargeted::default()
+            };
+            writer.write(joints, ms, time, time, &message);
+        }
+        // The wrist is lost for a while.
+        if ms % 25 == 0 && !(400..600).contains(&ms) {
+            let message = EffectorPose {
+                position: vec![x(ms as f64 * 1e-3), 0.0, 0.0],
+                rotation: vec![0.0, 0.0, 0.0, 1.0],
+                ..EffectorPose::default()
+            };
+            writer.write(poses, ms, time, time, &message);
+        }
+    }
+    let whole = writer.finish_bare().unwrap();
+    std::fs::rename(whole, path).unwrap();
+}
+
+#[test]
+fn hands_that_meet_are_told_with_the_time_and_what_is_not_known() {
+    let (left, right) = two_hands();
+    let folder = tempfile::tempdir().unwrap();
+    let [one, other] = ["left", "right"].map(|name| folder.path().join(format!("{name}.mcap")));
+    write_derived(&one, "left", &left, |_| 0.0);
+    // Half a metre away at first, in it at the end.
+    let x = |t: f64| 0.5 * (1.0 - t);
+    write_derived(&other, "right", &right, x);
+    let apart = hands_apart((&one, &left), (&other, &right))
+        .unwrap()
+        .unwrap();
+
+    let placed = |hand: &Hand, x: f64| {
+        let at = Isometry3::translation(x, 0.0, 0.0);
+        hand_capsules(hand, &hand.forward(&hand.rest()), &at)
+    };
+    let truth = |t: f64| {
+        nearest_pair(&placed(&left, 0.0), &placed(&right, x(t)))
+            .unwrap()
+            .closest
+            .distance
+    };
+    // From the last pose before 0.4 s to the first from 0.6 s on: 0.38 to 0.59 s; after 0.975 s.
+    assert_eq!((apart.steps, apart.unknown), (76, 24));
+    let steps = (0..98)
+        .filter(|k| !(38..60).contains(k))
+        .map(|k| f64::from(k) * 0.01);
+    let distances: Vec<(f64, f64)> = steps.map(|t| (truth(t), t)).collect();
+    let least = distances
+        .iter()
+        .copied()
+        .min_by(|a, b| a.0.total_cmp(&b.0))
+        .unwrap();
+    assert!(
+        (apart.least_m - least.0).abs() < 1e-9,
+        "{apart:?} {least:?}"
+    );
+    let near: Vec<f64> = distances
+        .iter()
+        .filter(|(distance, _)| *distance < HANDS_NEAR_M)
+        .map(|&(_, t)| t)
+        .collect();
+    assert!(apart.near > 0 && apart.near == near.len() as u64);
+    assert!((apart.first_near_s.unwrap() - near[0]).abs() < 1e-9);
+    assert!(apart.least_m < 0.0);
 }

@@ -92,6 +92,7 @@ pub fn retarget(job: &ClipJob<'_>) -> Result<Done> {
     if let (Some(meta), false) = (&kept, job.wants_trace) {
         return Ok(Done {
             report: reused(&meta.report, &out),
+            apart: None,
             hand: job.hand.clone(),
             trace: None,
         });
@@ -131,6 +132,7 @@ pub fn retarget(job: &ClipJob<'_>) -> Result<Done> {
     if let Some(meta) = kept {
         return Ok(Done {
             report: reused(&meta.report, &out),
+            apart: None,
             hand,
             trace,
         });
@@ -142,6 +144,7 @@ pub fn retarget(job: &ClipJob<'_>) -> Result<Done> {
     write_atomically(&out, &rows.to_bytes(format, &meta)?)?;
     Ok(Done {
         report: meta.report,
+        apart: None,
         hand,
         trace,
     })

@@ -8,9 +8,11 @@ use std::{
 
 use anyhow::{Result, bail};
 use dexumi_episode::{Calibration, Episode, StreamKind};
-use dexumi_retarget::{EpisodeJob, EpisodeOptions, Hand, RetargetReport, Side, derived_path_in};
+use dexumi_retarget::{
+    EpisodeJob, EpisodeOptions, Hand, RetargetReport, Side, derived_path_in, hands_apart,
+};
 
-use super::{Done, choices::refuse, clip, hand_of, retarget_fresh};
+use super::{Done, choices::refuse, clip, hands_of, retarget_fresh};
 use crate::command::{Alignment, all_episodes, interrupt::Interrupt};
 
 /// One thing to retarget.
@@ -64,8 +66,8 @@ pub fn all(paths: &[PathBuf]) -> Result<Vec<Input>> {
 
 /// How all inputs are treated.
 pub struct Work<'a> {
-    /// The hand that was given.
-    pub hand: Option<Arc<Hand>>,
+    /// The hands that were given, at most one of each side.
+    pub hands: Vec<Arc<Hand>>,
     /// How they are followed.
     pub options: EpisodeOptions,
     /// Steps per second of files of keypoints.
@@ -95,9 +97,13 @@ impl Work<'_> {
                     "--arm: {first} has no wrist poses to carry the hand along, expected episodes"
                 ));
             }
-            if self.hand.is_none() {
+            if self.hands.len() != 1 {
                 refuse(&format!(
-                    "--hand: none given, expected one for {first}; such as --hand xhand_right"
+                    "--hand: {} given, expected one for {first}; such as --hand xhand_right",
+                    match self.hands.len() {
+                        0 => "none",
+                        _ => "two",
+                    }
                 ));
             }
             if self.fps.is_none() {
@@ -139,13 +145,13 @@ impl Work<'_> {
         derived_path_in(self.out.unwrap_or(&beside), episode, hand)
     }
 
-    /// Retargets one input.
+    /// Retargets one input, to each hand.
     ///
     /// # Errors
     /// It cannot be read, followed or written, or an interrupt came.
-    pub fn one(&self, input: &Input, interrupt: &Interrupt) -> Result<Done> {
-        match (input, &self.hand) {
-            (Input::Clip(path), Some(hand)) => clip::retarget(&clip::ClipJob {
+    pub fn one(&self, input: &Input, interrupt: &Interrupt) -> Result<Vec<Done>> {
+        match (input, &self.hands[..]) {
+            (Input::Clip(path), [hand]) => Ok(vec![clip::retarget(&clip::ClipJob {
                 path,
                 out: self.out,
                 // Checked before.
@@ -155,20 +161,36 @@ impl Work<'_> {
                 max_gap: self.alignment.max_gap(),
                 is_stopped: &|| interrupt.has_come(),
                 wants_trace: self.wants_trace,
-            }),
+            })?]),
             (Input::Clip(path) | Input::Episode(path), given) => {
                 let (episode, calibration) = self.alignment.open(path)?;
-                let hand = match given {
-                    Some(hand) => hand.clone(),
-                    None => hand_of(&episode.rig.hand)?,
+                let hands = match given {
+                    [] => hands_of(&episode)?,
+                    given => given.to_vec(),
                 };
-                let out = self.episode_out(path, hand.name());
-                let report = self.episode((episode, calibration), &hand, &out, interrupt)?;
-                Ok(Done {
-                    report,
-                    hand,
-                    trace: None,
-                })
+                let mut opened = Some((episode, calibration));
+                let mut done: Vec<Done> = Vec::new();
+                for hand in hands {
+                    let opened = match opened.take() {
+                        Some(opened) => opened,
+                        None => self.alignment.open(path)?,
+                    };
+                    let out = self.episode_out(path, hand.name());
+                    let report = self.episode(opened, &hand, &out, interrupt)?;
+                    let apart = match done.first() {
+                        Some(first) => {
+                            hands_apart((&first.report.path, &first.hand), (&report.path, &hand))?
+                        }
+                        None => None,
+                    };
+                    done.push(Done {
+                        report,
+                        apart,
+                        hand,
+                        trace: None,
+                    });
+                }
+                Ok(done)
             }
         }
     }

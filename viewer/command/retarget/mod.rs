@@ -14,7 +14,7 @@ use anyhow::{Context, Result};
 use clap::Args;
 use dexumi_episode::Episode;
 use dexumi_retarget::{
-    Arm, ArmPlan, EpisodeJob, EpisodeOptions, Hand, RetargetReport, Side, derived_path,
+    Arm, ArmPlan, EpisodeJob, EpisodeOptions, Hand, HandsApart, RetargetReport, Side, derived_path,
     retarget_episode,
 };
 
@@ -39,6 +39,7 @@ Ctrl-C leaves nothing half; the same command then goes on.
 
 Examples:
   dexumi retarget session --hand xhand_right
+  dexumi retarget session --hand xhand_left --hand xhand_right
   dexumi retarget session/episode_0000.mcap --hand my_hand.toml --json
   dexumi retarget session --hand allegro_right --jobs 4 --report session.html
   dexumi retarget session --arm ur5e
@@ -48,9 +49,10 @@ pub struct Retarget {
     /// Session folders, episodes (.mcap), or files of keypoints (.npy).
     #[arg(required = true, value_name = "PATH")]
     pub paths: Vec<PathBuf>,
-    /// Hand by name, a hand file (.toml) or a URDF (.urdf) [default: the rig's].
+    /// Hand by name, a hand file (.toml) or a URDF (.urdf); twice for both sides [default: the
+    /// rig's, and its twin where both sides were recorded].
     #[arg(long, value_name = "HAND")]
-    pub hand: Option<String>,
+    pub hand: Vec<String>,
     /// Fingertips of a URDF: FINGER=LINK, comma-separated [default: by the links' names].
     #[arg(long, value_name = "TIPS")]
     pub tips: Option<String>,
@@ -184,6 +186,8 @@ fn retarget_fresh(job: &EpisodeJob<'_>, aligned: &Aligned) -> Result<RetargetRep
 /// What one input came to.
 struct Done {
     report: RetargetReport,
+    /// Of the second of two hands: how near it comes to the first.
+    apart: Option<HandsApart>,
     hand: Arc<Hand>,
     /// Of a file of keypoints, where a page is wanted; that of an episode lies in its result.
     trace: Option<Trace>,
@@ -192,31 +196,30 @@ struct Done {
 /// What one input came to, or why it did not.
 struct Outcome<'a> {
     input: &'a Input,
-    done: Result<Done>,
+    /// One a hand.
+    done: Result<Vec<Done>>,
 }
 
 impl Retarget {
     /// Retargets all.
     pub fn run(&self) -> Result<Exit> {
         self.check();
-        let hand = match &self.hand {
-            Some(name) => {
-                let side = self.side.map(Into::into);
-                Some(Arc::new(choices::read_hand(
-                    name,
-                    self.tips.as_deref(),
-                    side,
-                )?))
-            }
-            None => None,
-        };
-        for note in hand.iter().flat_map(|hand| hand.notes()) {
+        let side = self.side.map(Into::into);
+        let read =
+            |name: &String| choices::read_hand(name, self.tips.as_deref(), side).map(Arc::new);
+        let hands: Vec<Arc<Hand>> = self.hand.iter().map(read).collect::<Result<_>>()?;
+        if let [one, other, ..] = &hands[..]
+            && (hands.len() > 2 || one.side() == other.side())
+        {
+            choices::refuse("--hand: expected one hand, or one of each side");
+        }
+        for note in hands.iter().flat_map(|hand| hand.notes()) {
             eprintln!("note: {note}");
         }
         let inputs = inputs::all(&self.paths)?;
         let page = self.page_path();
         let work = Work {
-            hand,
+            hands,
             options: self.options(inputs.len())?,
             fps: self.fps,
             out: self.out.as_deref(),
@@ -261,6 +264,7 @@ impl Retarget {
         let done: Vec<&Done> = outcomes
             .iter()
             .filter_map(|outcome| outcome.done.as_ref().ok())
+            .flatten()
             .collect();
         table::print(&done);
         if let Some(page) = page.filter(|_| !done.is_empty() && !interrupt.has_come()) {
@@ -280,7 +284,7 @@ impl Retarget {
         if interrupt.has_come() && outcomes.len() < asked {
             eprintln!(
                 "interrupted: {} of {asked} are done and kept; the same command goes on with the rest",
-                done.len()
+                outcomes.len() - failures.len()
             );
             return Ok(Exit::Failed);
         }
@@ -302,7 +306,7 @@ impl Retarget {
                 "--scale: the preset `position` follows points where they are, expected none",
             );
         }
-        let is_urdf = self.hand.as_deref().is_some_and(choices::is_urdf);
+        let is_urdf = matches!(&self.hand[..], [only] if choices::is_urdf(only));
         for (option, is_given) in [
             ("--tips", self.tips.is_some()),
             ("--side", self.side.is_some()),

@@ -99,6 +99,9 @@ fn draw(body: &mut String, done: &Done, trace: &Trace) {
         escape(&report.input),
         escape(&report.path.display().to_string()),
         table::remarks(report)
+            .into_iter()
+            .chain(done.apart.as_ref().map(table::apart_remark))
+            .collect::<Vec<_>>()
             .iter()
             .fold(String::new(), |text, remark| text + "; " + &escape(remark)),
     );

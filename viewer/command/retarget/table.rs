@@ -1,6 +1,8 @@
 //! What came of it, as a table and as JSON.
 
-use dexumi_retarget::{ArmFigures, RetargetReport, Source, arm_flag_names};
+use dexumi_retarget::{
+    ArmFigures, HANDS_NEAR_M, HandsApart, RetargetReport, Source, arm_flag_names,
+};
 use serde_json::{Value, json};
 
 use super::{Done, Outcome};
@@ -77,6 +79,24 @@ pub fn remarks(report: &RetargetReport) -> Vec<String> {
     remarks
 }
 
+/// How near two hands come, in words.
+pub fn apart_remark(apart: &HandsApart) -> String {
+    let near = match apart.first_near_s {
+        Some(first_s) => format!(
+            "{} of {} steps below {:.0} mm, the first at {first_s:.2} s",
+            apart.near,
+            apart.steps,
+            HANDS_NEAR_M * 1e3
+        ),
+        None => format!("no step below {:.0} mm", HANDS_NEAR_M * 1e3),
+    };
+    format!(
+        "hands {:.1} mm apart at least, at {:.2} s, {near}",
+        apart.least_m * 1e3,
+        apart.least_at_s
+    )
+}
+
 /// What an arm makes of it, in words.
 fn arm_remark(arm: &ArmFigures) -> String {
     let found = &arm.report;
@@ -143,7 +163,8 @@ pub fn print(done: &[&Done]) {
         eprintln!("{line}");
     }
     for done in done {
-        let remarks = remarks(&done.report);
+        let mut remarks = remarks(&done.report);
+        remarks.extend(done.apart.as_ref().map(apart_remark));
         let remarks = if remarks.is_empty() {
             String::new()
         } else {
@@ -157,16 +178,23 @@ pub fn print(done: &[&Done]) {
     }
 }
 
-/// One entry an input, in their order: a report, or what went wrong.
+/// One entry an input and hand, in their order: a report, or what went wrong.
 pub fn json(outcomes: &[Outcome<'_>]) -> Value {
-    let entry = |outcome: &Outcome<'_>| match &outcome.done {
-        Ok(done) => json!(done.report),
-        Err(error) => json!({
+    let report = |done: &Done| {
+        let mut report = json!(done.report);
+        if let Some(apart) = &done.apart {
+            report["hands_apart"] = json!(apart);
+        }
+        report
+    };
+    let entries = |outcome: &Outcome<'_>| match &outcome.done {
+        Ok(done) => done.iter().map(report).collect(),
+        Err(error) => vec![json!({
             "input": outcome.input.path().display().to_string(),
             "error": format!("{error:#}"),
-        }),
+        })],
     };
-    outcomes.iter().map(entry).collect()
+    outcomes.iter().flat_map(entries).collect()
 }
 
 /// Whether something was lost or rejected on the way.
