@@ -6,7 +6,7 @@ use crate::{
     grade::Grade,
     measured::Measured,
     metric::metric,
-    verdict::{Figure, Verdict},
+    verdict::{Figure, Verdict, kept},
 };
 
 /// Points of a signature, evenly over the time in which the wearer moves.
@@ -76,7 +76,7 @@ impl Signature {
             values.clear();
         }
         Self {
-            busy_s: (last - first) as f64 / crate::motion::STEPS_HZ,
+            busy_s: kept((last - first) as f64 / crate::motion::STEPS_HZ),
             columns,
             values,
         }

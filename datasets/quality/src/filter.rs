@@ -6,6 +6,7 @@
 //! ```
 
 use dexumi_episode::{Notes, Outcome};
+use serde::{Deserialize, Serialize};
 
 use crate::{grade::Grade, metric::METRICS, verdict::Verdict};
 
@@ -24,8 +25,26 @@ pub struct Subject<'a> {
 }
 
 /// A condition.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Filter(Condition);
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct Filter {
+    text: String,
+    condition: Condition,
+}
+
+impl TryFrom<String> for Filter {
+    type Error = FilterError;
+
+    fn try_from(text: String) -> Result<Self, FilterError> {
+        Self::parse(&text)
+    }
+}
+
+impl From<Filter> for String {
+    fn from(filter: Filter) -> Self {
+        filter.text
+    }
+}
 
 /// A condition that says nothing.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -108,14 +127,17 @@ impl Filter {
         };
         let condition = reader.any()?;
         match reader.peek() {
-            None => Ok(Self(condition)),
+            None => Ok(Self {
+                text: text.to_owned(),
+                condition,
+            }),
             Some(_) => Err(reader.error("expected `and`, `or` or the end")),
         }
     }
 
     /// Whether an episode fulfils it.
     pub fn holds(&self, subject: Subject<'_>) -> bool {
-        self.0.holds(subject)
+        self.condition.holds(subject)
     }
 }
 
