@@ -1,20 +1,17 @@
 //! All cameras of one episode, encoded side by side.
 
-use std::path::PathBuf;
 use std::sync::{Mutex, mpsc};
 
 use crate::error::ExportError;
+use crate::lifecycle::Encoded;
 use crate::model::CameraTrack;
-use crate::video::{Encoded, Job, encode};
+use crate::video::{Job, video};
 
-/// Encodes `tracks`, as many at a time as there are cores, into the files that
-/// `name` gives. `on_image` is told how many images have been fed so far.
-///
-/// When one camera fails, the files of all are removed.
+/// The videos of `tracks`, as many at a time as there are cores. `on_image` is told how many images are
+/// done so far.
 pub(crate) fn encode_all(
     job: &Job<'_>,
     tracks: &mut [CameraTrack],
-    name: impl Fn(&CameraTrack) -> PathBuf + Sync,
     mut on_image: impl FnMut(usize),
 ) -> Result<Vec<Encoded>, ExportError> {
     let cores = std::thread::available_parallelism().map_or(1, usize::from);
@@ -24,14 +21,13 @@ pub(crate) fn encode_all(
     let (tell, told) = mpsc::sync_channel(64);
     std::thread::scope(|scope| {
         for _ in 0..workers {
-            let (tell, queue, done, name) = (tell.clone(), &queue, &done, &name);
+            let (tell, queue, done) = (tell.clone(), &queue, &done);
             scope.spawn(move || {
                 // The lock is held only while the next camera is taken.
                 let next = || queue.lock().ok()?.next();
                 while let Some((camera, track)) = next() {
-                    let out = name(track);
                     // The receiver outlives all workers.
-                    let video = encode(job, track, &out, || _ = tell.send(()));
+                    let video = video(job, track, || _ = tell.send(()));
                     if let Ok(mut done) = done.lock() {
                         done.push((camera, video));
                     }
@@ -45,12 +41,5 @@ pub(crate) fn encode_all(
     });
     let mut done = done.into_inner().unwrap_or_default();
     done.sort_by_key(|(camera, _)| *camera);
-    let videos: Result<Vec<_>, _> = done.into_iter().map(|(_, video)| video).collect();
-    if videos.is_err() {
-        for track in tracks {
-            // What is not there needs no removal.
-            let _ = std::fs::remove_file(name(track));
-        }
-    }
-    videos
+    done.into_iter().map(|(_, video)| video).collect()
 }

@@ -7,10 +7,10 @@ use std::path::Path;
 use crate::error::ExportError;
 use crate::ffmpeg::Tools;
 use crate::fit::Fit;
-use crate::formats::Episodes;
+use crate::formats::{Episodes, format};
+use crate::lifecycle::{self, Configuration, Entry, Manifest, Parts, Staging};
 use crate::model::{CameraTrack, HandMotion, Resampled, Side};
 use crate::options::{CameraReport, Options, Progress, Rejected, Report};
-use crate::staging::Staging;
 use crate::stills::{StillJob, Stills};
 use crate::verify;
 
@@ -35,6 +35,7 @@ pub(crate) struct Book<'a> {
     pub root: &'a Path,
     pub options: &'a Options,
     pub tools: Tools,
+    pub parts: Parts,
     pub rows: u64,
     pub episodes: u64,
     /// Sentences in the order of their first use.
@@ -43,6 +44,7 @@ pub(crate) struct Book<'a> {
     pub cameras: Vec<CameraReport>,
     pub warnings: Vec<String>,
     first: Option<Shape>,
+    entries: Vec<Entry>,
 }
 
 /// What the first episode fixes for all.
@@ -122,7 +124,7 @@ impl Told<'_> {
 /// own is left out and listed in the report.
 ///
 /// # Errors
-/// Whatever does not concern one episode alone; nothing is left at `out` then.
+/// Whatever does not concern one episode alone; `out` is as it was then.
 pub(crate) fn write<C: Container>(
     name: &'static str,
     episodes: &mut Episodes<'_>,
@@ -136,23 +138,22 @@ pub(crate) fn write<C: Container>(
     {
         return Err(ExportError::Size { width, height });
     }
-    let staging = Staging::create(out)?;
+    let tools = Tools::new(options);
+    let staging = Staging::open(out, options.replace)?;
+    let root = staging.dataset();
     let mut book = Book {
-        root: staging.path(),
+        root: &root,
         options,
-        tools: Tools::new(options),
+        parts: Parts::open(&staging, &tools)?,
+        tools,
         rows: 0,
         episodes: 0,
         tasks: Vec::new(),
         cameras: Vec::new(),
         warnings: Vec::new(),
         first: None,
+        entries: Vec::new(),
     };
-    let left = staging.leftovers();
-    book.warnings.extend(left.iter().map(|path| {
-        let path = path.display();
-        format!("left behind by a killed export, remove it: {path}")
-    }));
     let mut container = make(&book)?;
     let mut rejected = Vec::new();
     let mut received = 0;
@@ -166,14 +167,15 @@ pub(crate) fn write<C: Container>(
                 progress,
             };
             let shape = book.accept(&episode)?;
-            let task = episode.task.clone();
+            let entry = Entry::of(&episode, book.episodes);
             container.add(&mut book, episode, &mut told)?;
             book.first.get_or_insert(shape);
             book.rows += steps as u64;
             book.episodes += 1;
-            if !book.tasks.contains(&task) {
-                book.tasks.push(task);
+            if !book.tasks.contains(&entry.task) {
+                book.tasks.push(entry.task.clone());
             }
+            book.entries.push(entry);
             Ok(())
         };
         match episode.and_then(&mut add) {
@@ -196,10 +198,12 @@ pub(crate) fn write<C: Container>(
     }
     progress(Progress::Finishing);
     container.finish(&mut book)?;
-    progress(Progress::Checking);
-    verify::verify_as(name, staging.path(), out, options)?;
-    let (path, bytes) = staging.commit()?;
+    book.parts.finish()?;
     let (codec, encoder) = C::codec(&book);
+    book.describe(name, (codec, &encoder), &rejected)?;
+    progress(Progress::Checking);
+    verify::verify_as(name, &root, out, options)?;
+    let (path, bytes) = staging.commit()?;
     Ok(Report {
         format: name,
         path,
@@ -210,6 +214,7 @@ pub(crate) fn write<C: Container>(
         tasks: book.tasks.len(),
         cameras: book.cameras,
         bytes,
+        videos_reused: book.parts.reused(),
         codec,
         encoder,
         warnings: book.warnings,
@@ -230,6 +235,27 @@ impl Book<'_> {
         }
     }
 
+    /// Writes what the dataset was made from.
+    fn describe(
+        &mut self,
+        name: &str,
+        (codec, encoder): (&str, &str),
+        rejected: &[Rejected],
+    ) -> Result<(), ExportError> {
+        let variant = format(name)?.variant(self.options)?;
+        let mut manifest = Manifest::new(name, Configuration::of(self.options, variant));
+        codec.clone_into(&mut manifest.codec);
+        encoder.clone_into(&mut manifest.encoder);
+        self.parts.ffmpeg().clone_into(&mut manifest.ffmpeg);
+        if let Some(first) = &self.first {
+            manifest.fps = first.fps;
+            manifest.robot_type = first.robot_type.clone();
+        }
+        manifest.episodes = std::mem::take(&mut self.entries);
+        manifest.left_out = rejected.to_vec();
+        lifecycle::describe(self.root, manifest, &self.cameras, &self.warnings)
+    }
+
     /// Says something once.
     pub fn warn(&mut self, what: impl Into<String>) {
         let what = what.into();
@@ -241,18 +267,20 @@ impl Book<'_> {
     /// The JPEGs of a camera, in the size asked for or else in `size`.
     pub fn stills(
         &self,
-        episode: &str,
+        (episode, content): (&str, Option<&str>),
         track: &mut CameraTrack,
         size: Option<(u32, u32)>,
         told: &mut Told<'_>,
     ) -> Result<Stills, ExportError> {
         let job = StillJob {
             episode,
+            content,
+            parts: &self.parts,
             tools: &self.tools,
             size: self.options.size.or(size),
             fit: self.options.fit,
         };
-        let spool = self.root.join(format!("{}.images", track.name));
+        let spool = self.parts.folder().join(format!("{}.images", track.name));
         Stills::make(&job, track, &spool, || told.image())
     }
 

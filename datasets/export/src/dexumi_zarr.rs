@@ -31,6 +31,32 @@ pub(crate) const FORMAT: Format = Format {
     help: "DexUMI's training data: <side>.zarr, a group for each episode, JPEG images, for its DexUMIDataset",
     variants: &[],
     fps: 15,
+    has_stills: true,
+    keys: &[
+        ("episode_N/camera_M/rgb", "one JPEG a step, RGB"),
+        (
+            "episode_N/pose",
+            "[6] at the next step: end effector in the tracker's world, metres and a rotation vector in radians",
+        ),
+        (
+            "episode_N/hand_action",
+            "motors at the next step, scaled as the hierarchy's attributes say",
+        ),
+        (
+            "episode_N/proprioception",
+            "motors at the step, as measured, in the same scale",
+        ),
+        ("episode_N/fsr", "total force of each finger in counts"),
+        (
+            "episode_N/valid",
+            "whether every cell of the step was measured",
+        ),
+        (
+            "episode_N/grid_time_ns",
+            "when the step is, nanoseconds since 1970",
+        ),
+    ],
+    load: "With DexUMI's `DexUMIDataset` on one of the hierarchies `<side>.zarr`; set `bgr2rgb` to False.",
     write,
 };
 
@@ -72,10 +98,16 @@ impl Container for DexumiZarr {
             ));
         }
         // Each hand has all cameras, its own wrist's first; the images are made once.
+        let content = episode.content().map(str::to_owned);
         let mut stills = Vec::new();
         for at in 0..episode.cameras.len() {
             let track = &mut episode.cameras[at];
-            stills.push(book.stills(&episode.episode_id, track, None, told)?);
+            stills.push(book.stills(
+                (&episode.episode_id, content.as_deref()),
+                track,
+                None,
+                told,
+            )?);
         }
         for (at, (track, still)) in episode.cameras.iter().zip(&stills).enumerate() {
             book.count_images(at, track, &still.fit);

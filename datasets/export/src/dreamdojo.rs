@@ -47,6 +47,10 @@ pub(crate) const FORMAT: Format = Format {
         (VIDEO, "a tree of head videos without actions"),
     ],
     fps: 20,
+    has_stills: false,
+    keys: &[],
+    load: "With DreamDojo's loaders: post-training by `MultiVideoActionDataset` on this folder (`DREAMDOJO.md`, where \
+           there is one, says what to add), pre-training on the tree of videos.",
     write,
 };
 

@@ -27,7 +27,7 @@ use crate::fit::Fit;
 use crate::flat::rotation_6d_columns;
 use crate::formats::{Episodes, Format};
 use crate::hdf5::{Group, Numbers};
-use crate::model::{CameraRole, CameraTrack, HandMotion, Resampled, Side};
+use crate::model::{CameraRole, HandMotion, Resampled, Side};
 use crate::options::{Options, Progress, Report};
 use crate::video::Job;
 
@@ -37,6 +37,18 @@ pub(crate) const FORMAT: Format = Format {
     help: "DreamDojo's pre-training data with hands: videos and HDF5 of joint rotations, of gloves, for its MANODataset",
     variants: &[],
     fps: 30,
+    has_stills: false,
+    keys: &[
+        (
+            "part1/TASK/N.mp4",
+            "video of the head's camera, one image a step",
+        ),
+        (
+            "part1/TASK/N.hdf5",
+            "transforms of camera, hands and finger joints by EgoDex's names, 4x4, metres; the file says of which frame",
+        ),
+    ],
+    load: "With DreamDojo's `MANODataset` on this folder.",
     write,
 };
 
@@ -136,9 +148,9 @@ impl Container for DreamDojoMano {
             };
             hands.push((side, rotations));
         }
-        let folder = self.root.join("part1").join(slug(&episode.task));
-        std::fs::create_dir_all(&folder).map_err(ExportError::io("create a folder", &folder))?;
-        let stem = folder.join(book.episodes.to_string());
+        let stem = Path::new("part1")
+            .join(slug(&episode.task))
+            .join(book.episodes.to_string());
         let job = Job {
             episode: &episode.episode_id,
             fps: episode.fps,
@@ -146,14 +158,13 @@ impl Container for DreamDojoMano {
             encoder: &self.encoder,
             size: book.options.size,
             fit: book.options.fit,
+            content: episode.content(),
+            parts: &book.parts,
         };
-        let video = stem.with_extension("mp4");
-        encode_all(
-            &job,
-            &mut chosen,
-            |_: &CameraTrack| video.clone(),
-            |_| told.image(),
-        )?;
+        for video in encode_all(&job, &mut chosen, |_| told.image())? {
+            let of = (book.episodes, chosen[0].name.as_str());
+            book.parts.place(of, &video, &stem.with_extension("mp4"))?;
+        }
         let fit = Fit::new(
             (chosen[0].width, chosen[0].height),
             book.options.size,
@@ -161,7 +172,7 @@ impl Container for DreamDojoMano {
         );
         book.count_images(0, &chosen[0], &fit);
         let frame = if world.is_some() { "camera" } else { "world" };
-        file(&episode, &hands, frame).write(&stem.with_extension("hdf5"))
+        file(&episode, &hands, frame).write(&self.root.join(stem).with_extension("hdf5"))
     }
 
     fn finish(self, _: &mut Book<'_>) -> Result<(), ExportError> {

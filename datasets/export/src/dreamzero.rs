@@ -52,6 +52,9 @@ pub(crate) const FORMAT: Format = Format {
         ),
     ],
     fps: 30,
+    has_stills: false,
+    keys: &[],
+    load: "With DreamZero's trainer, by the data configuration `dreamzero.yaml`; `DREAMZERO.md` says where it goes.",
     write,
 };
 

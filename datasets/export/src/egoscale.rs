@@ -50,6 +50,23 @@ pub(crate) const FORMAT: Format = Format {
         ),
     ],
     fps: 10,
+    has_stills: false,
+    keys: &[
+        (
+            "actions",
+            "[28]: the wrist's motion to the next step in its own axes before (3 metres, 3 radians as a rotation vector), 22 hand joints one step later in radians",
+        ),
+        (
+            "raw_state",
+            "[32]: 22 hand joints in radians, wrist position in metres, rotation as two rows (both in the tracker's world), 1 where all of it was measured",
+        ),
+        (
+            "active_wrist_pose",
+            "[4, 4]: wrist in the tracker's world, metres",
+        ),
+        ("videos/dexumi/EPISODE_VIEW.mp4", "one image a step"),
+    ],
+    load: "With open-egoscale, by the chunk manifests `meta/chunks_stage*.jsonl`.",
     write,
 };
 
@@ -249,7 +266,22 @@ impl Container for EgoScale {
                 "it has no camera on the head, which every sample shows first",
             ));
         }
-        self.encode(book, &mut episode, told)?;
+        let id_of_recording = episode.episode_id.clone();
+        let content = episode.content().map(str::to_owned);
+        let job = Job {
+            episode: &id_of_recording,
+            fps: episode.fps,
+            tools: &book.tools,
+            encoder: &self.encoder,
+            size: book.options.size,
+            fit: book.options.fit,
+            content: content.as_deref(),
+            parts: &book.parts,
+        };
+        let mut cameras = std::mem::take(&mut episode.cameras);
+        let videos = encode_all(&job, &mut cameras, |_| told.image());
+        episode.cameras = cameras;
+        let videos = videos?;
         // From here on nothing is the episode's own fault any more.
         let hand = active(&episode);
         let (states, actions, wrists) = numbers(&episode, hand);
@@ -270,14 +302,13 @@ impl Container for EgoScale {
         }
         let names = episode.cameras.iter().filter_map(view);
         let views: Vec<&str> = names.clone().collect();
-        let refs: serde_json::Map<String, Value> = names
-            .map(|view| {
-                (
-                    view.to_owned(),
-                    json!(format!("videos/dexumi/{id}_{view}.mp4")),
-                )
-            })
-            .collect();
+        let mut refs = serde_json::Map::new();
+        for (view, video) in names.zip(&videos) {
+            let file = format!("videos/dexumi/{id}_{view}.mp4");
+            let of = (book.episodes, view);
+            book.parts.place(of, video, file.as_ref())?;
+            refs.insert(view.to_owned(), json!(file));
+        }
         let task = book.tasks.iter().position(|task| *task == episode.task);
         let task = task.unwrap_or(book.tasks.len());
         let task_id = format!("task_{task:04}");
@@ -415,29 +446,6 @@ impl Container for EgoScale {
 }
 
 impl EgoScale {
-    fn encode(
-        &self,
-        book: &Book<'_>,
-        episode: &mut Resampled,
-        told: &mut Told<'_>,
-    ) -> Result<(), ExportError> {
-        let job = Job {
-            episode: &episode.episode_id,
-            fps: episode.fps,
-            tools: &book.tools,
-            encoder: &self.encoder,
-            size: book.options.size,
-            fit: book.options.fit,
-        };
-        let number = book.episodes;
-        let name = |track: &CameraTrack| {
-            let view = view(track).unwrap_or_default();
-            self.root
-                .join(format!("videos/dexumi/episode_{number:06}_{view}.mp4"))
-        };
-        encode_all(&job, &mut episode.cameras, name, |_| told.image()).map(drop)
-    }
-
     fn write_episode(
         &self,
         id: &str,

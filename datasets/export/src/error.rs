@@ -67,6 +67,38 @@ pub enum ExportError {
         /// The output folder.
         path: PathBuf,
     },
+    /// Another process writes to the same place.
+    #[error("another export is writing there; wait for it or end it: {}", path.display())]
+    Busy {
+        /// The folder in which it works.
+        path: PathBuf,
+    },
+    /// The dataset will not fit.
+    #[error(
+        "the dataset may take {:.1} MB, {:.1} MB are free; make room, name another --out, or choose a smaller \
+         --image-size: {}",
+        *needed as f64 / 1e6,
+        *free as f64 / 1e6,
+        path.display()
+    )]
+    NoSpace {
+        /// Bytes.
+        needed: u64,
+        /// Bytes.
+        free: u64,
+        /// The folder where it would be written.
+        path: PathBuf,
+    },
+    /// An episode of a dataset is made from something else by now.
+    #[error(
+        "what this episode of the dataset was made from has changed (calibration, hand, or how it was retargeted); \
+         export all episodes anew: {}",
+        path.display()
+    )]
+    Changed {
+        /// The recording.
+        path: PathBuf,
+    },
     /// The path says something else of a dataset than it is.
     #[error("{what}; choose another --out: {}", path.display())]
     PathName {

@@ -42,6 +42,33 @@ impl Tools {
         start("ffmpeg", command)
     }
 
+    /// Which `ffmpeg` it is.
+    pub fn version(&self) -> Result<String, ExportError> {
+        let mut command = Command::new(&self.ffmpeg);
+        command.arg("-version").stdin(Stdio::null());
+        command.stdout(Stdio::piped());
+        let out = finish("ffmpeg", command, "saying its version", &self.ffmpeg)?;
+        let text = String::from_utf8_lossy(&out);
+        let words = text.strip_prefix("ffmpeg version ").unwrap_or(&text);
+        Ok(words
+            .split_whitespace()
+            .next()
+            .unwrap_or_default()
+            .to_owned())
+    }
+
+    /// What keeps an estimate of the bit rate out of an mp4 file's head: it is that of the first of the
+    /// files that were joined, and so not of the packets alone. FFmpeg 5.0 and newer.
+    pub fn without_bit_rate(&self) -> Result<&'static [&'static str], ExportError> {
+        let mut command = self.ffmpeg();
+        command.args(["-h", "muxer=mp4"]).stdout(Stdio::piped());
+        let out = finish("ffmpeg", command, "listing its options", &self.ffmpeg)?;
+        match String::from_utf8_lossy(&out).contains("write_btrt") {
+            true => Ok(&["-write_btrt", "0"]),
+            false => Ok(&[]),
+        }
+    }
+
     /// Runs `ffmpeg` to its end.
     pub fn run(
         &self,

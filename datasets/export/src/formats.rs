@@ -28,6 +28,13 @@ pub struct Format {
     pub variants: &'static [(&'static str, &'static str)],
     /// Steps a second that its models expect.
     pub fps: u32,
+    /// Its images are JPEGs, not videos.
+    pub has_stills: bool,
+    /// Names in the data and what they are, units and frames included; those of a LeRobot layout say
+    /// so themselves.
+    pub keys: &'static [(&'static str, &'static str)],
+    /// How it is loaded, for the dataset's card.
+    pub load: &'static str,
     /// Writes a dataset.
     pub write: Write,
 }
@@ -102,6 +109,7 @@ mod tests {
     fn names_are_distinct_and_helped() {
         for (at, a) in FORMATS.iter().enumerate() {
             assert!(!a.help.is_empty() && !a.help.contains('\n'), "{}", a.name);
+            assert!(!a.load.is_empty(), "{}", a.name);
             assert!(FORMATS[..at].iter().all(|b| b.name != a.name), "{}", a.name);
         }
     }

@@ -35,6 +35,9 @@ pub(crate) const FORMAT: Format = Format {
            in Python",
     variants: &[(N17, "actions of 40 steps"), (N16, "actions of 16 steps")],
     fps: 30,
+    has_stills: false,
+    keys: &[],
+    load: "With Isaac GR00T's `LeRobotEpisodeLoader`, under `NEW_EMBODIMENT`, whose keys `new_embodiment_config.py` registers.",
     write,
 };
 

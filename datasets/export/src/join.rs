@@ -7,8 +7,8 @@ use std::path::{Path, PathBuf};
 
 use crate::error::ExportError;
 use crate::ffmpeg::Tools;
+use crate::lifecycle::{Encoded, Parts};
 use crate::timestamp::ticks_per_second;
-use crate::video::Encoded;
 
 /// Where an episode's video lies.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -41,45 +41,48 @@ impl Joiner {
         }
     }
 
-    /// Adds an episode. A file that is thereby complete is written to the path
+    /// Adds an episode. A file that is thereby complete is written to the path in the dataset
     /// that `target` gives for its number.
     pub fn add(
         &mut self,
-        video: Encoded,
-        tools: &Tools,
+        mut video: Encoded,
+        (parts, tools): (&Parts, &Tools),
         target: impl Fn(u64) -> PathBuf,
     ) -> Result<Place, ExportError> {
-        let fits = self.pending_bytes + video.bytes <= self.limit
+        let known = &video.known;
+        let fits = self.pending_bytes + known.bytes <= self.limit
             // Decoders take their parameters from the head of the file.
-            && self.pending.first().is_none_or(|first| first.parameters == video.parameters);
+            && self.pending.first().is_none_or(|first| first.known.parameters == known.parameters);
         if !fits {
-            self.finish(tools, &target)?;
+            self.finish((parts, tools), &target)?;
         }
         let place = Place {
             file: self.file,
             from: self.pending_steps,
         };
-        self.pending_bytes += video.bytes;
-        self.pending_steps += video.steps;
+        self.pending_bytes += video.known.bytes;
+        self.pending_steps += video.known.steps;
+        // There may be very many of them.
+        video.known.pixels = None;
         self.pending.push(video);
         Ok(place)
     }
 
-    /// Writes the file begun, if any, and removes the videos it is made of.
+    /// Writes the file begun, if any.
     pub fn finish(
         &mut self,
-        tools: &Tools,
+        (parts, tools): (&Parts, &Tools),
         target: impl Fn(u64) -> PathBuf,
     ) -> Result<(), ExportError> {
         if self.pending.is_empty() {
             return Ok(());
         }
-        let path = target(self.file);
-        join(tools, &self.pending, self.fps, &path)?;
-        for video in self.pending.drain(..) {
-            std::fs::remove_file(&video.path)
-                .map_err(ExportError::io("remove a temporary video", &video.path))?;
-        }
+        let steps: Vec<u64> = self.pending.iter().map(|video| video.known.steps).collect();
+        parts.place_joined(&self.pending, &target(self.file), |files, joined| {
+            let videos: Vec<(&Path, u64)> = files.iter().map(PathBuf::as_path).zip(steps).collect();
+            join(tools, &videos, self.fps, joined)
+        })?;
+        self.pending.clear();
         self.file += 1;
         self.pending_bytes = 0;
         self.pending_steps = 0;
@@ -87,39 +90,36 @@ impl Joiner {
     }
 }
 
-fn join(tools: &Tools, videos: &[Encoded], fps: u32, path: &Path) -> Result<(), ExportError> {
-    if let Some(folder) = path.parent() {
-        std::fs::create_dir_all(folder).map_err(ExportError::io("create a folder", folder))?;
-    }
+/// Joins videos, each a file and its steps.
+fn join(tools: &Tools, videos: &[(&Path, u64)], fps: u32, path: &Path) -> Result<(), ExportError> {
     let list = path.with_extension("txt");
     std::fs::write(&list, listing(videos, fps))
         .map_err(ExportError::io("write a list of videos", &list))?;
-    let partial = path.with_extension("mp4.partial");
     let mut command = tools.ffmpeg();
     command
         .args(["-f", "concat", "-safe", "0", "-i"])
         .arg(&list)
         .args(["-map", "0:v:0", "-c", "copy", "-bitexact"])
         .args(["-video_track_timescale", &ticks_per_second(fps).to_string()])
+        .args(tools.without_bit_rate()?)
         .args(["-movflags", "+faststart", "-f", "mp4", "-y"])
-        .arg(&partial);
-    tools.run(command, "joining videos", &partial)?;
-    std::fs::remove_file(&list).map_err(ExportError::io("remove a list of videos", &list))?;
-    std::fs::rename(&partial, path).map_err(ExportError::io("rename a video", path))
+        .arg(path);
+    tools.run(command, "joining videos", path)?;
+    std::fs::remove_file(&list).map_err(ExportError::io("remove a list of videos", &list))
 }
 
 /// The concat demuxer's list. It adds durations up in whole microseconds, so
 /// each is given such that the sums, not the durations, are rounded: no error
 /// builds up over many episodes.
-fn listing(videos: &[Encoded], fps: u32) -> String {
+fn listing(videos: &[(&Path, u64)], fps: u32) -> String {
     let micros = |steps: u64| (steps * 1_000_000 + u64::from(fps) / 2) / u64::from(fps);
     let mut text = String::from("ffconcat version 1.0\n");
     let mut steps = 0;
-    for video in videos {
-        let duration = micros(steps + video.steps) - micros(steps);
-        steps += video.steps;
+    for (path, own) in videos {
+        let duration = micros(steps + own) - micros(steps);
+        steps += own;
         // A quote inside quotes: close, escape, open again.
-        let quoted = video.path.to_string_lossy().replace('\'', r"'\''");
+        let quoted = path.to_string_lossy().replace('\'', r"'\''");
         // Writing to a string does not fail.
         let _ = writeln!(text, "file '{quoted}'\nduration {duration}us");
     }
@@ -129,16 +129,9 @@ fn listing(videos: &[Encoded], fps: u32) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::stats::PixelCounts;
 
-    fn video(steps: u64) -> Encoded {
-        Encoded {
-            path: "/x/it's.mp4".into(),
-            bytes: 100,
-            steps,
-            parameters: String::new(),
-            pixels: PixelCounts::default(),
-        }
+    fn video(steps: u64) -> (&'static Path, u64) {
+        (Path::new("/x/it's.mp4"), steps)
     }
 
     #[test]

@@ -15,6 +15,9 @@ pub(crate) const FORMAT: Format = Format {
     help: "LeRobotDataset v2.1: one Parquet file and one video a camera for each episode",
     variants: &[],
     fps: 30,
+    has_stills: false,
+    keys: &[],
+    load: "With lerobot 0.3 or older:\n\n```python\nfrom lerobot.common.datasets.lerobot_dataset import LeRobotDataset\ndataset = LeRobotDataset(\"local/name\", root=\"path of this folder\")\n```",
     write,
 };
 

@@ -27,6 +27,9 @@ pub(crate) const FORMAT: Format = Format {
     help: "LeRobotDataset v3.0: Parquet and video, many episodes a file, for LeRobot 0.4 and newer",
     variants: &[],
     fps: 30,
+    has_stills: false,
+    keys: &[],
+    load: "With lerobot 0.4 or newer:\n\n```python\nfrom lerobot.datasets.lerobot_dataset import LeRobotDataset\ndataset = LeRobotDataset(\"local/name\", root=\"path of this folder\")\n```",
     write,
 };
 
@@ -79,12 +82,15 @@ impl Layout for Files {
         let mut videos = Vec::new();
         let cameras = book.cameras.iter().zip(&mut self.joiners);
         for ((camera, joiner), video) in cameras.zip(&accepted.videos) {
-            let target = |n| book.root.join(features::video_path(&camera.key, n));
-            let place = joiner.add(video.clone(), &book.tools, target)?;
+            let target = |n| features::video_path(&camera.key, n);
+            let place = joiner.add(video.clone(), (&book.parts, &book.tools), target)?;
+            let file = features::video_path(&camera.key, place.file);
+            let of = (book.episodes, camera.key.as_str());
+            book.parts.note(of, video, &file, Some(place.from))?;
             videos.push(PlacedVideo {
                 key: camera.key.clone(),
                 place,
-                pixels: video.pixels.clone(),
+                pixels: video.known.pixels.clone(),
             });
         }
         let columns = rows::data_columns(accepted, book.episodes, book.rows);
@@ -111,8 +117,8 @@ impl Layout for Files {
 
     fn finish(mut self, book: &Book) -> Result<Vec<String>, ExportError> {
         for (camera, joiner) in book.cameras.iter().zip(&mut self.joiners) {
-            let target = |n| book.root.join(features::video_path(&camera.key, n));
-            joiner.finish(&book.tools, target)?;
+            let target = |n| features::video_path(&camera.key, n);
+            joiner.finish((&book.parts, &book.tools), target)?;
         }
         self.meta.close()?;
         let Some(data) = &mut self.data else {

@@ -43,12 +43,12 @@ mod join;
 mod jpeg;
 mod lerobot_v21;
 mod lerobot_v3;
+mod lifecycle;
 mod model;
 mod options;
 mod relative;
 mod resample;
 mod rows;
-mod staging;
 mod stats;
 mod stills;
 mod tables;
@@ -66,9 +66,13 @@ pub use error::ExportError;
 pub use flat::{Matrix, eef_9d, rotation_6d_columns, rotation_6d_rows};
 pub use formats::{Episodes, FORMATS, Format, Write, format};
 pub use jpeg::size as jpeg_size;
+pub use lifecycle::{
+    Configuration, Entry, Expected, ExpectedImages, FileEntry, MANIFEST_FILE, Manifest,
+    check_space, has_finished_work, space_needed,
+};
 pub use model::{
     CameraRole, CameraTrack, Extra, ExtraValues, ForceTrack, HandMotion, ImageSource,
-    KeypointTrack, Quality, Resampled, RobotRows, Side, Subtask,
+    KeypointTrack, Origin, Quality, Resampled, RobotRows, Side, Subtask,
 };
 pub use options::{CameraReport, Codec, FitMode, Options, Progress, Rejected, Report};
 pub use resample::{

@@ -7,12 +7,15 @@
 //!
 //! Values are SI (metres, radians); each format states what it makes of them.
 
+use std::path::PathBuf;
+
 use bytes::Bytes;
 use dexumi_episode::SessionTime;
 use nalgebra::Isometry3;
 use serde::{Deserialize, Serialize};
 
 use crate::error::ExportError;
+use crate::resample::ResampleReport;
 
 /// One episode on a constant grid of `fps` steps a second.
 pub struct Resampled {
@@ -36,6 +39,23 @@ pub struct Resampled {
     pub extras: Vec<Extra>,
     /// How good the recording is, where it was judged; goes into the metadata.
     pub quality: Option<Quality>,
+    /// What it was made from, where that is a recording; goes into the manifest.
+    pub origin: Option<Origin>,
+}
+
+/// What a resampled episode was made from.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Origin {
+    /// The recording's file, absolute.
+    pub path: PathBuf,
+    /// What tells the recording from any other, by its content.
+    pub fingerprint: String,
+    /// SHA-256 of all else that the values depend on: calibration, hands, motion, what was noted.
+    pub inputs_sha256: String,
+    /// Name of the rig.
+    pub rig: String,
+    /// What resampling did to it.
+    pub resampled: ResampleReport,
 }
 
 /// What was said of an episode's quality.
@@ -293,6 +313,13 @@ impl Resampled {
     #[must_use]
     pub fn steps(&self) -> usize {
         self.times.len().saturating_sub(1)
+    }
+
+    /// The recording by its content, where it is one.
+    pub(crate) fn content(&self) -> Option<&str> {
+        self.origin
+            .as_ref()
+            .map(|origin| origin.fingerprint.as_str())
     }
 
     /// The hand of a side.

@@ -3,7 +3,7 @@
 
 use std::path::PathBuf;
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 pub use crate::fit::FitMode;
 
@@ -24,6 +24,13 @@ pub struct Options {
     pub ffmpeg: PathBuf,
     /// The `ffprobe` program.
     pub ffprobe: PathBuf,
+    /// Put the dataset in the place of one that is there, whose videos are taken over where they
+    /// would be the same.
+    pub replace: bool,
+    /// Terms under which the dataset may be used; none where they are not stated.
+    pub license: Option<String>,
+    /// What the program was asked for, in its own words; goes into the manifest.
+    pub asked: serde_json::Value,
     /// A new data or episode file is begun before one grows beyond this many
     /// bytes.
     pub data_file_bytes: u64,
@@ -40,6 +47,9 @@ impl Default for Options {
             variant: None,
             ffmpeg: "ffmpeg".into(),
             ffprobe: "ffprobe".into(),
+            replace: false,
+            license: None,
+            asked: serde_json::Value::Null,
             data_file_bytes: 100_000_000,
             video_file_bytes: 200_000_000,
         }
@@ -95,6 +105,9 @@ pub struct Report {
     pub cameras: Vec<CameraReport>,
     /// Size of the dataset on disk in bytes.
     pub bytes: u64,
+    /// Videos that were finished before: by an export that was interrupted, or in the dataset that
+    /// was replaced.
+    pub videos_reused: u64,
     /// Codec of the videos, as the dataset names it.
     pub codec: &'static str,
     /// The encoder used and its settings.
@@ -104,7 +117,7 @@ pub struct Report {
 }
 
 /// An episode that was left out.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Rejected {
     /// Position of the episode among those received, from 0.
     pub received: usize,

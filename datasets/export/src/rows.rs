@@ -20,7 +20,7 @@ pub(crate) struct PlacedVideo {
     /// The feature's name.
     pub key: String,
     pub place: Place,
-    pub pixels: PixelCounts,
+    pub pixels: Option<PixelCounts>,
 }
 
 /// Columns of all steps of an episode. `number` is the episode's in the dataset, `index` that of its
@@ -135,13 +135,9 @@ impl Description<'_> {
             ));
         }
         for video in self.videos {
-            if let Some(rgb) = video.pixels.summaries() {
-                columns.extend(tables::stats_columns(
-                    &video.key,
-                    &rgb,
-                    video.pixels.images,
-                    true,
-                ));
+            let pixels = video.pixels.as_ref();
+            if let Some((pixels, rgb)) = pixels.and_then(|p| Some((p, p.summaries()?))) {
+                columns.extend(tables::stats_columns(&video.key, &rgb, pixels.images, true));
             }
         }
         place(&mut columns, "meta/episodes", self.meta_file);

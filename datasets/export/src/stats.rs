@@ -1,5 +1,7 @@
 //! Exact statistics of feature columns and of sampled image pixels.
 
+use serde::{Deserialize, Serialize};
+
 /// The quantiles that LeRobot v3 stores, with their names.
 pub const QUANTILES: [(&str, f64); 5] = [
     ("q01", 0.01),
@@ -75,7 +77,8 @@ fn position(q: f64, n: u64) -> (u64, f64) {
 }
 
 /// Counts of 8-bit red, green and blue values.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(into = "CountLists", try_from = "CountLists")]
 pub struct PixelCounts {
     counts: Box<[[u64; 256]; 3]>,
     /// Number of images counted.
@@ -88,6 +91,39 @@ impl Default for PixelCounts {
             counts: Box::new([[0; 256]; 3]),
             images: 0,
         }
+    }
+}
+
+/// [`PixelCounts`] as text: red, green, blue.
+#[derive(Serialize, Deserialize)]
+struct CountLists {
+    images: u64,
+    counts: [Vec<u64>; 3],
+}
+
+impl From<PixelCounts> for CountLists {
+    fn from(pixels: PixelCounts) -> Self {
+        Self {
+            images: pixels.images,
+            counts: pixels.counts.map(|counts| counts.to_vec()),
+        }
+    }
+}
+
+impl TryFrom<CountLists> for PixelCounts {
+    type Error = String;
+
+    fn try_from(lists: CountLists) -> Result<Self, String> {
+        let mut pixels = Self {
+            images: lists.images,
+            ..Self::default()
+        };
+        for (counts, list) in pixels.counts.iter_mut().zip(lists.counts) {
+            *counts = list.try_into().map_err(|list: Vec<u64>| {
+                format!("counts of {} values, expected 256", list.len())
+            })?;
+        }
+        Ok(pixels)
     }
 }
 

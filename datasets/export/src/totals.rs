@@ -20,47 +20,67 @@ pub(crate) struct Totals {
     images: Vec<(String, [Summary; 3], u64)>,
 }
 
-/// Exact statistics of every numeric feature over all `rows` rows. A feature
-/// that does not fit into memory is read again for every few of its columns.
+/// Exact statistics of every numeric feature over all `rows` rows. As many columns are read at once as
+/// fit into memory.
 pub(crate) fn of_columns(
     files: &[PathBuf],
     features: &Features,
     rows: u64,
 ) -> Result<Totals, ExportError> {
     let mut totals = Totals {
-        features: Vec::new(),
+        features: features
+            .columns()
+            .map(|(name, feature)| (name.to_owned(), feature.clone(), Vec::new()))
+            .collect(),
         rows,
         images: Vec::new(),
     };
-    for (name, feature) in features.columns() {
-        let width = feature.width();
-        let at_once = (VALUES_AT_ONCE / (rows as usize).max(1)).clamp(1, width);
-        let mut summaries = Vec::new();
-        for first in (0..width).step_by(at_once) {
-            let wanted = first..(first + at_once).min(width);
-            let mut columns = vec![Vec::with_capacity(rows as usize); wanted.len()];
-            for path in files {
-                tables::read(
-                    path,
-                    |field| field == name,
-                    |batch| {
-                        let values = tables::numbers(batch.column(0).as_ref()).unwrap_or_default();
-                        for row in values.chunks_exact(width) {
-                            for (column, &value) in columns.iter_mut().zip(&row[wanted.clone()]) {
-                                column.push(value);
-                            }
-                        }
-                        Ok(())
-                    },
-                )?;
-            }
-            summaries.extend(columns.iter_mut().filter_map(|c| Summary::of(c)));
+    let widths = totals
+        .features
+        .iter()
+        .map(|(_, feature, _)| feature.width());
+    let all: Vec<(usize, usize)> = widths
+        .enumerate()
+        .flat_map(|(feature, width)| (0..width).map(move |column| (feature, column)))
+        .collect();
+    let at_once = (VALUES_AT_ONCE / (rows as usize).max(1)).max(1);
+    for wanted in all.chunks(at_once) {
+        let columns = read(files, &totals.features, wanted, rows)?;
+        for ((feature, _), mut column) in wanted.iter().zip(columns) {
+            totals.features[*feature].2.extend(Summary::of(&mut column));
         }
-        totals
-            .features
-            .push((name.into(), feature.clone(), summaries));
     }
     Ok(totals)
+}
+
+/// The values of columns, each told by feature and place in it.
+fn read(
+    files: &[PathBuf],
+    features: &[(String, Feature, Vec<Summary>)],
+    wanted: &[(usize, usize)],
+    rows: u64,
+) -> Result<Vec<Vec<f64>>, ExportError> {
+    let mut columns = vec![Vec::with_capacity(rows as usize); wanted.len()];
+    let is_wanted = |name: &str| {
+        wanted
+            .iter()
+            .any(|(feature, _)| features[*feature].0 == name)
+    };
+    for path in files {
+        tables::read(path, is_wanted, |batch| {
+            for (field, array) in batch.schema().fields().iter().zip(batch.columns()) {
+                let values = tables::numbers(array.as_ref()).unwrap_or_default();
+                for ((feature, place), column) in wanted.iter().zip(&mut columns) {
+                    let (name, feature, _) = &features[*feature];
+                    if name == field.name() {
+                        column.extend(values.iter().skip(*place).step_by(feature.width().max(1)));
+                    }
+                }
+            }
+            Ok(())
+        })?;
+    }
+    Ok(columns)
 }
 
 impl Totals {

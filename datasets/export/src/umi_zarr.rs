@@ -30,6 +30,35 @@ pub(crate) const FORMAT: Format = Format {
     help: "UMI's training data: dataset.zarr.zip, 224x224 JPEG images, hands as gripper widths, for its UmiDataset",
     variants: &[],
     fps: 60,
+    has_stills: true,
+    keys: &[
+        ("data/cameraR_rgb", "one JPEG a step, RGB"),
+        (
+            "data/robotR_eef_pos",
+            "[3] at the step: end effector in the tracker's world, metres",
+        ),
+        (
+            "data/robotR_eef_rot_axis_angle",
+            "[3] at the step: rotation vector, radians",
+        ),
+        (
+            "data/robotR_gripper_width",
+            "[1] distance of the thumb's tip to the nearer of index and middle finger, metres",
+        ),
+        (
+            "data/robotR_demo_start_pose",
+            "[6] pose of the episode's first step",
+        ),
+        (
+            "data/robotR_demo_end_pose",
+            "[6] pose of the episode's last step",
+        ),
+        (
+            "meta/episode_ends",
+            "step behind the last one of each episode",
+        ),
+    ],
+    load: "With UMI's `UmiDataset`, `dataset_path` being `dataset.zarr.zip` in this folder.",
     write,
 };
 
@@ -95,10 +124,16 @@ impl Container for UmiZarr {
             let width = gripper_widths(hand, episode.steps());
             widths.push(width.map_err(|what| fault(&episode, what))?);
         }
+        let content = episode.content().map(str::to_owned);
         let mut stills = Vec::new();
         for &at in &chosen {
             let track = &mut episode.cameras[at];
-            stills.push(book.stills(&episode.episode_id, track, Some(SIZE), told)?);
+            stills.push(book.stills(
+                (&episode.episode_id, content.as_deref()),
+                track,
+                Some(SIZE),
+                told,
+            )?);
         }
         // From here on nothing is the episode's own fault any more.
         if self.robots.is_empty() {

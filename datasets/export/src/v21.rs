@@ -84,9 +84,9 @@ impl Layout for Files {
             }),
         };
         for (camera, video) in book.cameras.iter().zip(&accepted.videos) {
-            let path = book.root.join(video_path(&camera.key, number));
-            create_parent(&path)?;
-            std::fs::rename(&video.path, &path).map_err(ExportError::io("move a video", &path))?;
+            let of = (number, camera.key.as_str());
+            book.parts
+                .place(of, video, &video_path(&camera.key, number))?;
         }
         let batch = tables::batch(rows::data_columns(accepted, number, book.rows), book.root)?;
         let metadata = vec![tables::hugging_face(&book.schema().features)];
@@ -103,8 +103,9 @@ impl Layout for Files {
             );
         }
         for (camera, video) in book.cameras.iter().zip(&accepted.videos) {
-            if let Some(rgb) = video.pixels.summaries() {
-                let entry = v21_stats(&rgb, video.pixels.images, |x| json!([[x]]));
+            let pixels = video.known.pixels.as_ref();
+            if let Some((pixels, rgb)) = pixels.and_then(|p| Some((p, p.summaries()?))) {
+                let entry = v21_stats(&rgb, pixels.images, |x| json!([[x]]));
                 stats.insert(camera.key.clone(), entry);
             }
         }

@@ -17,6 +17,9 @@ mod v21;
 mod v3;
 
 use std::collections::BTreeSet;
+use std::fs::File;
+use std::io::{BufRead, BufReader};
+use std::marker::PhantomData;
 use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -26,6 +29,7 @@ use serde::de::DeserializeOwned;
 
 use crate::error::ExportError;
 use crate::ffmpeg::Tools;
+use crate::lifecycle::{BESIDES, MANIFEST_FILE, Manifest};
 use crate::options::Options;
 use crate::{dreamdojo, dreamzero, gr00t, lerobot_v3, lerobot_v21, tables};
 
@@ -42,6 +46,8 @@ pub struct Verified {
     pub tasks: u64,
     /// Video files over all cameras.
     pub videos: usize,
+    /// Files that are what the manifest says; `None` where there is no manifest.
+    pub files: Option<usize>,
 }
 
 /// Which format a folder has.
@@ -123,7 +129,27 @@ impl Kind {
 pub fn verify(dataset: &Path, options: &Options) -> Result<Verified, ExportError> {
     let destination =
         std::path::absolute(dataset).map_err(ExportError::io("resolve a path", dataset))?;
-    check(Kind::of(dataset)?, dataset, &destination, options)
+    let mut found = check(Kind::of(dataset)?, dataset, &destination, options)?;
+    found.files = manifest(dataset, &found)?;
+    Ok(found)
+}
+
+/// Holds a dataset against its manifest, where it has one, and says how many files that lists.
+fn manifest(dataset: &Path, found: &Verified) -> Result<Option<usize>, ExportError> {
+    let Some(manifest) = Manifest::read(dataset)? else {
+        return Ok(None);
+    };
+    let path = dataset.join(MANIFEST_FILE);
+    equal("format", found.format, &manifest.format, &path)?;
+    let steps: u64 = manifest.episodes.iter().map(|entry| entry.steps).sum();
+    equal(
+        "episodes and steps",
+        (found.episodes, found.rows),
+        (manifest.episodes.len() as u64, steps),
+        &path,
+    )?;
+    manifest.check(dataset, true)?;
+    Ok(Some(manifest.files.len()))
 }
 
 /// As [`verify`], of a dataset of the format `name` that will lie at `destination`.
@@ -162,15 +188,16 @@ fn check(
 fn nothing_besides(dataset: &Path, expected: &BTreeSet<PathBuf>) -> Result<(), ExportError> {
     let mut present = BTreeSet::new();
     list(dataset, dataset, &mut present)?;
-    // Any format may have verdicts on its episodes.
-    present.remove(Path::new(crate::writing::QUALITY_FILE));
+    for any in BESIDES {
+        present.remove(Path::new(any));
+    }
     match present.difference(expected).next() {
         Some(extra) => Err(invalid("superfluous file", &dataset.join(extra))),
         None => Ok(()),
     }
 }
 
-fn invalid(what: impl Into<String>, path: &Path) -> ExportError {
+pub(crate) fn invalid(what: impl Into<String>, path: &Path) -> ExportError {
     ExportError::Invalid {
         what: what.into(),
         path: path.into(),
@@ -178,7 +205,7 @@ fn invalid(what: impl Into<String>, path: &Path) -> ExportError {
 }
 
 /// `Ok` when the two are equal, else what was expected.
-fn equal<A: PartialEq<B> + std::fmt::Debug, B: std::fmt::Debug>(
+pub(crate) fn equal<A: PartialEq<B> + std::fmt::Debug, B: std::fmt::Debug>(
     what: impl std::fmt::Display,
     expected: A,
     got: B,
@@ -225,20 +252,47 @@ fn column(batch: &RecordBatch, name: &str, path: &Path) -> Result<Vec<f64>, Expo
         })
 }
 
-fn json<T: DeserializeOwned>(path: &Path) -> Result<T, ExportError> {
+pub(crate) fn json<T: DeserializeOwned>(path: &Path) -> Result<T, ExportError> {
     let text = std::fs::read(path).map_err(ExportError::io("read a description", path))?;
     serde_json::from_slice(&text).map_err(|e| invalid(e.to_string(), path))
 }
 
 /// Values, one a line; a blank line ends the models' loaders.
 fn lines<T: DeserializeOwned>(path: &Path) -> Result<Vec<T>, ExportError> {
-    let text =
-        std::fs::read_to_string(path).map_err(ExportError::io("read a description", path))?;
-    let read = |(number, line): (usize, &str)| {
-        let value = serde_json::from_str(line);
-        value.map_err(|e| invalid(format!("line {}: {e}", number + 1), path))
-    };
-    text.lines().enumerate().map(read).collect()
+    Lines::open(path)?.collect()
+}
+
+/// Values, one a line, read one by one: there may be more of them than memory.
+struct Lines<T> {
+    path: PathBuf,
+    lines: std::iter::Enumerate<std::io::Lines<BufReader<File>>>,
+    kind: PhantomData<T>,
+}
+
+impl<T> Lines<T> {
+    fn open(path: &Path) -> Result<Self, ExportError> {
+        let file = File::open(path).map_err(ExportError::io("read a description", path))?;
+        Ok(Self {
+            path: path.to_owned(),
+            lines: BufReader::new(file).lines().enumerate(),
+            kind: PhantomData,
+        })
+    }
+}
+
+impl<T: DeserializeOwned> Iterator for Lines<T> {
+    type Item = Result<T, ExportError>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        let (number, line) = self.lines.next()?;
+        let path = &self.path;
+        let line = line.map_err(ExportError::io("read a description", path));
+        let read = |line: String| {
+            let value = serde_json::from_str(&line);
+            value.map_err(|e| invalid(format!("line {}: {e}", number + 1), path))
+        };
+        Some(line.and_then(read))
+    }
 }
 
 /// A list of `width` finite numbers, each inside `depth` lists of one.
@@ -259,7 +313,7 @@ fn flatten(value: &serde_json::Value, width: usize, depth: usize) -> Option<Vec<
 
 /// Does the same with all items, as many at once as there are cores; the first error by order of items
 /// that were reached.
-fn each_at_once<T: Sync>(
+pub(crate) fn each_at_once<T: Sync>(
     items: &[T],
     work: impl Fn(&T) -> Result<(), ExportError> + Sync,
 ) -> Result<(), ExportError> {
@@ -283,7 +337,11 @@ fn each_at_once<T: Sync>(
     failed.into_inner().unwrap_or_default().map_or(Ok(()), Err)
 }
 
-fn list(root: &Path, folder: &Path, into: &mut BTreeSet<PathBuf>) -> Result<(), ExportError> {
+pub(crate) fn list(
+    root: &Path,
+    folder: &Path,
+    into: &mut BTreeSet<PathBuf>,
+) -> Result<(), ExportError> {
     let failed = || ExportError::io("list a folder", folder);
     for entry in std::fs::read_dir(folder).map_err(failed())? {
         let path = entry.map_err(failed())?.path();

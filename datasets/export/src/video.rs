@@ -11,7 +11,7 @@
 //! both then return the camera's colours; with BT.709 only one of them would.
 
 use std::io::{Read, Write};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::Stdio;
 
 use bytes::Bytes;
@@ -20,6 +20,7 @@ use crate::error::ExportError;
 use crate::ffmpeg::{Encoder, Running, Tools, Track, probe, read_tail};
 use crate::fit::{Fit, FitMode, Sampling};
 use crate::jpeg;
+use crate::lifecycle::{Encoded, Known, Parts, VideoKey};
 use crate::model::CameraTrack;
 use crate::stats::PixelCounts;
 use crate::timestamp::ticks_per_second;
@@ -34,9 +35,35 @@ pub(crate) struct Job<'a> {
     pub size: Option<(u32, u32)>,
     /// How they are brought to it.
     pub fit: FitMode,
+    /// The recording, by its content; where it is known, finished videos are kept and taken up.
+    pub content: Option<&'a str>,
+    /// The finished ones.
+    pub parts: &'a Parts,
 }
 
 impl<'a> Job<'a> {
+    /// What the video of a camera depends on.
+    fn key(&self, track: &CameraTrack, fit: &Fit, sampling: &Sampling) -> Option<VideoKey> {
+        let fps = self.fps.to_string();
+        let size = format!("{}x{}", track.width, track.height);
+        let encoder = self.encoder.arguments().join(" ");
+        let settings = [
+            "video 1",
+            fps.as_str(),
+            size.as_str(),
+            encoder.as_str(),
+            &fit.filter(),
+            &sampling.filter(self.fps),
+        ];
+        let content = self.content?;
+        Some(VideoKey::new(
+            content,
+            &track.name,
+            &settings,
+            &track.images,
+        ))
+    }
+
     fn feed(&self) -> Feed<'a> {
         Feed {
             episode: self.episode,
@@ -51,29 +78,35 @@ pub(crate) struct Feed<'a> {
     pub tools: &'a Tools,
 }
 
-/// The video of one camera and episode.
-#[derive(Clone)]
-pub(crate) struct Encoded {
-    pub path: PathBuf,
-    pub bytes: u64,
-    pub steps: u64,
-    pub parameters: String,
-    pub pixels: PixelCounts,
+/// The video of `track`: the finished one, or encoded anew. `on_image` is called for each image.
+pub(crate) fn video(
+    job: &Job<'_>,
+    track: &mut CameraTrack,
+    mut on_image: impl FnMut(),
+) -> Result<Encoded, ExportError> {
+    let fit = Fit::new((track.width, track.height), job.size, job.fit);
+    let sampling = Sampling::new(track.images.len() as u64, fit.size);
+    let key = job.key(track, &fit, &sampling);
+    if let Some(found) = key.as_ref().and_then(|key| job.parts.find(key)) {
+        track.images.iter().for_each(|_| on_image());
+        return Ok(found);
+    }
+    job.parts.make(key, |out| {
+        encode(job, track, (&fit, &sampling), out, on_image)
+    })
 }
 
 /// Encodes `track` into `out`, calling `on_image` after each image is fed.
 ///
 /// Reads each image once, also where it repeats. The result is checked to have
 /// as many packets as steps, each at exactly its time.
-pub(crate) fn encode(
+fn encode(
     job: &Job<'_>,
     track: &mut CameraTrack,
+    (fit, sampling): (&Fit, &Sampling),
     out: &Path,
     mut on_image: impl FnMut(),
-) -> Result<Encoded, ExportError> {
-    let fit = Fit::new((track.width, track.height), job.size, job.fit);
-    let steps = track.images.len() as u64;
-    let sampling = Sampling::new(steps, fit.size);
+) -> Result<Known, ExportError> {
     let mut command = job.tools.ffmpeg();
     command
         // Without these, a broken image would be repaired by guesswork.
@@ -147,15 +180,16 @@ pub(crate) fn encode(
         }));
     }
     let written = probe(job.tools, out)?;
-    check(job, track, &written, &fit, out)?;
-    Ok(Encoded {
-        path: out.into(),
+    check(job, track, &written, fit, out)?;
+    Ok(Known {
         bytes: std::fs::metadata(out)
             .map_err(ExportError::io("read the size of a video", out))?
             .len(),
-        steps,
+        steps: track.images.len() as u64,
+        fps: job.fps,
         parameters: written.parameters,
-        pixels: pixels.unwrap_or_default(),
+        pixels: pixels.ok(),
+        ..Known::default()
     })
 }
 

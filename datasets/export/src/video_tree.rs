@@ -41,13 +41,9 @@ impl Layout for Tree {
             none => none.insert(Jsonl::create(book.root.join("meta/episodes.jsonl"))?),
         };
         let relative = path(book.episodes);
-        let target = book.root.join(&relative);
-        if let Some(folder) = target.parent() {
-            std::fs::create_dir_all(folder).map_err(ExportError::io("create a folder", folder))?;
-        }
-        for video in &accepted.videos {
-            std::fs::rename(&video.path, &target)
-                .map_err(ExportError::io("move a video", &target))?;
+        for (camera, video) in book.cameras.iter().zip(&accepted.videos) {
+            let of = (book.episodes, camera.key.as_str());
+            book.parts.place(of, video, &relative)?;
         }
         lines.add(&json!({
             "episode_index": book.episodes,

@@ -10,15 +10,15 @@ use crate::error::ExportError;
 use crate::features::{self, Features, LANGUAGE, video_key};
 use crate::ffmpeg::{Encoder, Tools};
 use crate::fit::Fit;
-use crate::formats::Episodes;
-use crate::model::{CameraTrack, Resampled};
+use crate::formats::{Episodes, format};
+use crate::lifecycle::{self, Configuration, Encoded, Entry, Manifest, Parts, Staging};
+use crate::model::Resampled;
 use crate::options::{CameraReport, Options, Progress, Rejected, Report};
-use crate::staging::Staging;
 use crate::stats::PixelCounts;
 use crate::timestamp::MAX_EPISODE_SECS;
 use crate::v21::Jsonl;
 use crate::verify;
-use crate::video::{Encoded, Job};
+use crate::video::Job;
 
 /// What a format makes of an episode before it is written.
 pub(crate) struct Plan {
@@ -77,6 +77,7 @@ pub(crate) struct Book<'a> {
     pub options: &'a Options,
     pub tools: Tools,
     pub encoder: Encoder,
+    pub parts: Parts,
     pub schema: Option<DatasetSchema>,
     pub cameras: Vec<Camera>,
     /// Sentences in the order of their index.
@@ -86,6 +87,7 @@ pub(crate) struct Book<'a> {
     pub episodes: u64,
     warnings: Vec<String>,
     quality: Verdicts,
+    entries: Vec<Entry>,
 }
 
 /// Whether episodes were judged, as the first one says.
@@ -103,11 +105,11 @@ pub(crate) const QUALITY_FILE: &str = "meta/quality.jsonl";
 ///
 /// Episodes are consumed one by one; memory is bounded by the largest. An
 /// episode that cannot be written for a reason of its own is left out and
-/// listed in the report. The dataset grows in a folder beside `out`, is
+/// listed in the report. The dataset grows in a folder beside `out` ([`Staging`]), is
 /// checked ([`verify::verify`]) and renamed at the end.
 ///
 /// # Errors
-/// Whatever does not concern one episode alone; nothing is left at `out` then.
+/// Whatever does not concern one episode alone; `out` is as it was then.
 pub(crate) fn write<L: Layout>(
     plan: &Plan,
     episodes: &mut Episodes<'_>,
@@ -125,11 +127,13 @@ pub(crate) fn write<L: Layout>(
     }
     let tools = Tools::new(&options);
     let encoder = Encoder::choose(options.codec, &tools)?;
-    let staging = Staging::create(out)?;
-    let mut layout = layout(staging.path(), &options);
+    let staging = Staging::open(out, options.replace)?;
+    let root = staging.dataset();
+    let mut layout = layout(&root, &options);
     let mut book = Book {
-        root: staging.path(),
+        root: &root,
         options: &options,
+        parts: Parts::open(&staging, &tools)?,
         tools,
         encoder,
         schema: None,
@@ -140,6 +144,7 @@ pub(crate) fn write<L: Layout>(
         episodes: 0,
         warnings: Vec::new(),
         quality: Verdicts::Unknown,
+        entries: Vec::new(),
     };
     let mut rejected = Vec::new();
     let mut received = 0;
@@ -169,24 +174,15 @@ pub(crate) fn write<L: Layout>(
         });
     }
     progress(Progress::Finishing);
-    let mut warnings: Vec<String> = staging
-        .leftovers()
-        .iter()
-        .map(|path| {
-            format!(
-                "left behind by a killed export, remove it: {}",
-                path.display()
-            )
-        })
-        .collect();
-    warnings.append(&mut book.warnings);
+    let mut warnings = std::mem::take(&mut book.warnings);
     warnings.extend(layout.finish(&book)?);
     if let Verdicts::Kept(lines) = std::mem::replace(&mut book.quality, Verdicts::Absent) {
         lines.finish()?;
     }
     book.finish()?;
+    book.describe(plan.name, &rejected, &warnings)?;
     progress(Progress::Checking);
-    verify::verify_as(plan.name, staging.path(), out, &options)?;
+    verify::verify_as(plan.name, &root, out, &options)?;
     let (path, bytes) = staging.commit()?;
     Ok(Report {
         format: plan.name,
@@ -198,6 +194,7 @@ pub(crate) fn write<L: Layout>(
         tasks: book.tasks.len(),
         cameras: book.cameras.into_iter().map(|c| c.report).collect(),
         bytes,
+        videos_reused: book.parts.reused(),
         codec: book.encoder.codec,
         encoder: book.encoder.settings.to_owned(),
         warnings,
@@ -355,8 +352,6 @@ impl Book<'_> {
         progress: &mut dyn FnMut(Progress),
     ) -> Result<Vec<Encoded>, ExportError> {
         let of = episode.steps() * episode.cameras.len();
-        let folder = self.root.join("temporary");
-        std::fs::create_dir_all(&folder).map_err(ExportError::io("create a folder", &folder))?;
         let job = Job {
             episode: &episode.episode_id,
             fps: episode.fps,
@@ -364,9 +359,13 @@ impl Book<'_> {
             encoder: &self.encoder,
             size: self.options.size,
             fit: self.options.fit,
+            content: episode
+                .origin
+                .as_ref()
+                .map(|origin| origin.fingerprint.as_str()),
+            parts: &self.parts,
         };
-        let name = |track: &CameraTrack| folder.join(format!("{}-{received:06}.mp4", track.name));
-        encode_all(&job, &mut episode.cameras, name, |images| {
+        encode_all(&job, &mut episode.cameras, |images| {
             if images % 30 == 0 || images == of {
                 progress(Progress::Encoding {
                     episode: received,
@@ -380,11 +379,15 @@ impl Book<'_> {
     fn count(&mut self, accepted: &Accepted) {
         let tracks = accepted.episode.cameras.iter().zip(&accepted.videos);
         for (camera, (track, video)) in self.cameras.iter_mut().zip(tracks) {
-            camera.pixels.merge(&video.pixels);
-            camera.report.images += video.steps;
+            if let Some(pixels) = &video.known.pixels {
+                camera.pixels.merge(pixels);
+            }
+            camera.report.images += video.known.steps;
             let pairs = track.images.windows(2);
             camera.report.repeated += pairs.filter(|pair| pair[0] == pair[1]).count() as u64;
         }
+        self.entries
+            .push(Entry::of(&accepted.episode, self.episodes));
         self.rows += accepted.episode.steps() as u64;
         self.episodes += 1;
     }
@@ -426,11 +429,29 @@ impl Book<'_> {
         Some(quality.map_or_else(Default::default, |q| [q.grade.clone(), q.tags.join(",")]))
     }
 
-    /// Writes what all layouts have and removes what was temporary.
+    /// Writes what the dataset was made from.
+    fn describe(
+        &mut self,
+        name: &str,
+        rejected: &[Rejected],
+        warnings: &[String],
+    ) -> Result<(), ExportError> {
+        let variant = format(name)?.variant(self.options)?;
+        let mut manifest = Manifest::new(name, Configuration::of(self.options, variant));
+        manifest.codec = self.encoder.codec.to_owned();
+        manifest.encoder = self.encoder.settings.to_owned();
+        self.parts.ffmpeg().clone_into(&mut manifest.ffmpeg);
+        manifest.fps = self.schema().fps;
+        manifest.robot_type = self.schema().robot_type.clone();
+        manifest.episodes = std::mem::take(&mut self.entries);
+        manifest.left_out = rejected.to_vec();
+        let cameras: Vec<CameraReport> = self.cameras.iter().map(|c| c.report.clone()).collect();
+        lifecycle::describe(self.root, manifest, &cameras, warnings)
+    }
+
+    /// Writes what all layouts have.
     fn finish(&self) -> Result<(), ExportError> {
-        let temporary = self.root.join("temporary");
-        std::fs::remove_dir_all(&temporary)
-            .map_err(ExportError::io("remove the temporary folder", &temporary))?;
+        self.parts.finish()?;
         if self.cameras.is_empty() {
             return Ok(());
         }

@@ -69,7 +69,7 @@ pub struct DerivedHand<'a> {
 }
 
 /// What the grid left out or filled.
-#[derive(Debug, Clone, Default, serde::Serialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct ResampleReport {
     /// Steps of the grid over the whole episode.
     pub steps: u64,
@@ -164,6 +164,7 @@ fn grid(
         cameras,
         extras: Vec::new(),
         quality: None,
+        origin: None,
     };
     report.filled = (0..steps).filter(|&k| !resampled.is_valid(k)).count() as u64;
     Ok((resampled, report))

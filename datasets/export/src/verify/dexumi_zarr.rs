@@ -8,6 +8,7 @@ use super::{Verified, invalid};
 use crate::dexumi_zarr::store_name;
 use crate::error::ExportError;
 use crate::ffmpeg::Tools;
+use crate::lifecycle::BESIDES;
 use crate::model::Side;
 use crate::zarr::Type;
 
@@ -40,7 +41,7 @@ pub(super) fn check(dataset: &Path, tools: &Tools) -> Result<Verified, ExportErr
             .file_name();
         let name = name.to_string_lossy();
         let store = all.iter().any(|(side, _)| store_name(*side) == name);
-        if !store && !matches!(&*name, "README.md" | "manifest.json" | "report.json") {
+        if !store && !BESIDES.contains(&&*name) {
             return Err(invalid("superfluous file", &dataset.join(&*name)));
         }
     }
@@ -71,6 +72,7 @@ fn hand(dataset: &Path, side: Side, tools: &Tools) -> Result<Verified, ExportErr
         rows: 0,
         tasks: 0,
         videos: 0,
+        files: None,
     };
     let mut tasks = BTreeSet::new();
     let mut shape = None;

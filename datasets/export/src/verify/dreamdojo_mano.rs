@@ -21,6 +21,7 @@ pub(super) fn check(dataset: &Path, tools: &Tools) -> Result<Verified, ExportErr
         rows: 0,
         tasks: 0,
         videos: 0,
+        files: None,
     };
     let root = dataset.join("part1");
     for folder in entries(&root)? {

@@ -39,6 +39,7 @@ pub(super) fn check(dataset: &Path, tools: &Tools) -> Result<Verified, ExportErr
         rows: 0,
         tasks: lines::<Value>(&dataset.join("meta/tasks.jsonl"))?.len() as u64,
         videos: 0,
+        files: None,
     };
     for episode in &episodes {
         let id = text(episode, "episode_id", dataset)?;

@@ -70,5 +70,6 @@ pub(super) fn check(
         rows: episodes.iter().map(|line| line.length).sum(),
         tasks: 0,
         videos: episodes.len(),
+        files: None,
     })
 }

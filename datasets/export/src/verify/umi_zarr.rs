@@ -6,6 +6,7 @@ use super::store::Checked;
 use super::{Verified, invalid};
 use crate::error::ExportError;
 use crate::ffmpeg::Tools;
+use crate::lifecycle::BESIDES;
 use crate::umi_zarr::FILE;
 use crate::zarr::Type;
 
@@ -112,7 +113,7 @@ pub(super) fn check(dataset: &Path, tools: &Tools) -> Result<Verified, ExportErr
             .map_err(ExportError::io("list a folder", dataset))?
             .file_name();
         let name = name.to_string_lossy();
-        if !matches!(&*name, FILE | "README.md" | "manifest.json" | "report.json") {
+        if name != FILE && !BESIDES.contains(&&*name) {
             return Err(invalid("superfluous file", &dataset.join(&*name)));
         }
     }
@@ -122,5 +123,6 @@ pub(super) fn check(dataset: &Path, tools: &Tools) -> Result<Verified, ExportErr
         rows,
         tasks: 0,
         videos: 0,
+        files: None,
     })
 }

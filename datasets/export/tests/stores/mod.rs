@@ -1,5 +1,8 @@
 //! Episodes with all that the formats beside LeRobot take, and edits of what they wrote.
 
+// Each test program uses another part of it.
+#![allow(dead_code)]
+
 use std::path::{Path, PathBuf};
 
 use bytes::Bytes;
@@ -51,6 +54,11 @@ fn full(mut hand: HandMotion, steps: usize) -> HandMotion {
     hand
 }
 
+/// A right hand with all that a format may take.
+pub fn full_hand(number: u32, steps: usize) -> HandMotion {
+    full(hand(number, Side::Right, steps + 1), steps)
+}
+
 /// Two episodes of a right hand with cameras on head and wrist.
 pub fn episodes() -> Vec<Resampled> {
     let images = pictures();
@@ -58,7 +66,7 @@ pub fn episodes() -> Vec<Resampled> {
     (0..2)
         .map(|number| {
             let mut made = episode(number, STEPS, &cameras);
-            made.hands = vec![full(hand(number, Side::Right, STEPS + 1), STEPS)];
+            made.hands = vec![full_hand(number, STEPS)];
             for camera in &mut made.cameras {
                 camera.valid = vec![true; STEPS];
             }

@@ -153,6 +153,7 @@ pub fn episode(number: u32, steps: usize, cameras: &[(&str, (u32, u32), &[Bytes]
         )],
         cameras: tracks.collect(),
         quality: None,
+        origin: None,
     }
 }
 

@@ -5,7 +5,7 @@ use std::path::Path;
 use arrow::array::RecordBatch;
 
 use super::super::{bounds, column, equal, invalid};
-use super::meta::{Episode, Meta};
+use super::meta::{Episode, Meta, OwnStats};
 use crate::error::ExportError;
 use crate::features;
 use crate::tables;
@@ -22,6 +22,7 @@ pub(super) fn check(dataset: &Path, meta: &mut Meta) -> Result<(), ExportError> 
         .map(|width| [vec![f64::INFINITY; width], vec![f64::NEG_INFINITY; width]])
         .collect();
     let mut all = none.clone();
+    let mut stats = OwnStats::open(dataset)?;
     for (number, episode) in meta.episodes.iter().enumerate() {
         let relative = data_path(number as u64);
         let path = dataset.join(&relative);
@@ -52,22 +53,22 @@ pub(super) fn check(dataset: &Path, meta: &mut Meta) -> Result<(), ExportError> 
             },
         )?;
         equal("rows", episode.length, rows, &path)?;
-        let stats = dataset.join("meta/episodes_stats.jsonl");
+        let told = stats.next(&meta.info, number as u64, episode.length)?;
         for (((name, _), own), all) in columns.iter().zip(&own).zip(&mut all) {
-            let told = &episode.bounds[name];
+            let told = &told[name];
             bounds(
                 "min",
                 &format!("{name} of episode {number}"),
                 &own[0],
                 &told[0],
-                &stats,
+                &stats.path,
             )?;
             bounds(
                 "max",
                 &format!("{name} of episode {number}"),
                 &own[1],
                 &told[1],
-                &stats,
+                &stats.path,
             )?;
             for (at, (least, most)) in own[0].iter().zip(&own[1]).enumerate() {
                 all[0][at] = all[0][at].min(*least);
@@ -76,6 +77,7 @@ pub(super) fn check(dataset: &Path, meta: &mut Meta) -> Result<(), ExportError> 
         }
         meta.files.insert(relative);
     }
+    stats.end(meta.episodes.len())?;
     let path = dataset.join("meta/stats.json");
     for ((name, _), all) in columns.iter().zip(&all) {
         bounds("min", name, &all[0], &meta.stats[name]["min"], &path)?;

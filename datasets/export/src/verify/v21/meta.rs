@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use serde::Deserialize;
 use serde_json::Value;
 
-use super::super::{equal, flatten, invalid, json, lines};
+use super::super::{Lines, equal, flatten, invalid, json, lines};
 use crate::error::ExportError;
 use crate::features::{CHUNK_FILES, Feature, LANGUAGE, STANDARD};
 use crate::timestamp::MAX_FPS;
@@ -55,8 +55,45 @@ pub(super) struct Episode {
     pub length: u64,
     /// Number of its first row in the dataset.
     pub from: u64,
-    /// Least and largest values of numeric features, as its own statistics say.
-    pub bounds: BTreeMap<String, [Vec<f64>; 2]>,
+}
+
+/// Least and largest values of numeric features.
+pub(super) type Bounds = BTreeMap<String, [Vec<f64>; 2]>;
+
+/// The episodes' own statistics, read one by one.
+pub(super) struct OwnStats {
+    pub path: PathBuf,
+    lines: Lines<StatsLine>,
+}
+
+impl OwnStats {
+    pub fn open(dataset: &Path) -> Result<Self, ExportError> {
+        let path = dataset.join("meta/episodes_stats.jsonl");
+        Ok(Self {
+            lines: Lines::open(&path)?,
+            path,
+        })
+    }
+
+    /// Checks the statistics of the next episode and takes least and largest values.
+    pub fn next(&mut self, info: &Info, number: u64, length: u64) -> Result<Bounds, ExportError> {
+        let line = self.lines.next().transpose()?;
+        let index = line.as_ref().map(|line| line.episode_index);
+        equal(
+            "episode_index in line order",
+            Some(number),
+            index,
+            &self.path,
+        )?;
+        let own = line.map(|line| line.stats).unwrap_or_default();
+        bounds(&own, info, length, number, &self.path)
+    }
+
+    /// Checks that there are no more than `episodes`.
+    pub fn end(self, episodes: usize) -> Result<(), ExportError> {
+        let more = self.lines.count();
+        equal("lines", episodes, episodes + more, &self.path)
+    }
 }
 
 /// Statistics of one feature, values by statistic.
@@ -85,7 +122,7 @@ pub(super) fn read(dataset: &Path) -> Result<Meta, ExportError> {
     let mut files: BTreeSet<PathBuf> = names.map(|name| PathBuf::from("meta").join(name)).into();
     let tasks = tasks(&dataset.join("meta/tasks.jsonl"))?;
     equal("total_tasks", info.total_tasks, tasks.len() as u64, &path)?;
-    let episodes = episodes(dataset, &info)?;
+    let episodes = episodes(dataset)?;
     equal(
         "total_episodes",
         info.total_episodes,
@@ -184,10 +221,8 @@ fn tasks(path: &Path) -> Result<Vec<String>, ExportError> {
     Ok(tasks)
 }
 
-fn episodes(dataset: &Path, info: &Info) -> Result<Vec<Episode>, ExportError> {
+fn episodes(dataset: &Path) -> Result<Vec<Episode>, ExportError> {
     let path = dataset.join("meta/episodes.jsonl");
-    let stats_path = dataset.join("meta/episodes_stats.jsonl");
-    let mut stats = lines::<StatsLine>(&stats_path)?.into_iter();
     let mut episodes: Vec<Episode> = Vec::new();
     let mut from = 0;
     for line in lines::<EpisodeLine>(&path)? {
@@ -205,29 +240,13 @@ fn episodes(dataset: &Path, info: &Info) -> Result<Vec<Episode>, ExportError> {
         if line.length == 0 {
             return Err(invalid(format!("episode {number} is empty"), &path));
         }
-        let line_of_stats = stats.next();
-        let index = line_of_stats.as_ref().map(|line| line.episode_index);
-        equal(
-            "episode_index in line order",
-            Some(number),
-            index,
-            &stats_path,
-        )?;
-        let own = line_of_stats.map(|line| line.stats).unwrap_or_default();
         episodes.push(Episode {
             task: task.clone(),
             length: line.length,
             from,
-            bounds: bounds(&own, info, line.length, number, &stats_path)?,
         });
         from += line.length;
     }
-    equal(
-        "lines",
-        episodes.len(),
-        episodes.len() + stats.count(),
-        &stats_path,
-    )?;
     Ok(episodes)
 }
 
@@ -238,7 +257,7 @@ fn bounds(
     length: u64,
     number: u64,
     path: &Path,
-) -> Result<BTreeMap<String, [Vec<f64>; 2]>, ExportError> {
+) -> Result<Bounds, ExportError> {
     let mut bounds = BTreeMap::new();
     for (name, feature) in &info.features {
         let entry = own.get(name);

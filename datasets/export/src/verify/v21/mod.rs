@@ -39,5 +39,6 @@ pub(super) fn check(
         rows: meta.info.total_frames,
         tasks: meta.tasks.len() as u64,
         videos,
+        files: None,
     })
 }

@@ -25,5 +25,6 @@ pub(super) fn check(dataset: &Path, tools: &Tools) -> Result<Verified, ExportErr
         rows: meta.info.total_frames,
         tasks: meta.tasks.len() as u64,
         videos,
+        files: None,
     })
 }
