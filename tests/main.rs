@@ -5,6 +5,7 @@ mod architecture; // crate edges, heavy dependencies, names
 #[cfg(target_os = "linux")]
 mod cameras; // emulated USB cameras: what is listed, and recorded to the byte
 mod damage; // packets damaged on the wire, devices that come and go
+mod datasets; // killed, extended, withdrawn from, written once more
 mod errors; // what a user sees when something is wrong
 mod import; // raw episodes of the original recorder, to the count and the nanosecond
 mod kill; // kill -9 in the middle of an episode

@@ -62,7 +62,9 @@ impl Exit {
                     | ExportError::UnknownVariant { .. }
                     | ExportError::PathName { .. }
                     | ExportError::Invalid { .. }
+                    | ExportError::Changed { .. }
                     | ExportError::Episode { .. } => Self::BadInput,
+                    ExportError::Busy { .. } => Self::TryAgain,
                     _ => Self::Failed,
                 };
             }

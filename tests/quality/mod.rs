@@ -4,7 +4,7 @@
 //! recordings and 10 of each kind of fault, and prints the table of docs/quality.md.
 
 mod faults;
-mod studio;
+pub mod studio;
 
 use std::{
     collections::BTreeMap,

@@ -23,7 +23,7 @@ use super::{
     Alignment, calibrate,
     check::Selection,
     emulate::SceneArguments,
-    export::{Export, FitChoice, VideoCodec},
+    export::{Choices, Export, FitChoice, VideoCodec},
     print_json, retarget,
     view::View,
 };
@@ -455,21 +455,24 @@ impl Demo {
             })?;
         Ok(Export {
             paths: vec![session.to_owned()],
-            format: "lerobot-v3".to_owned(),
-            variant: None,
             out: dataset.to_owned(),
-            fps: Some(30),
-            image_size: Some((width, height)),
-            codec: VideoCodec::H264,
-            fit: FitChoice::Crop,
-            causal: false,
-            keep_idle: false,
-            hand: vec![HAND.to_owned()],
-            selection: Selection::default(),
-            no_check: false,
-            alignment: Alignment {
-                calibration: None,
-                max_gap_ms: 50,
+            choices: Choices {
+                format: "lerobot-v3".to_owned(),
+                variant: None,
+                fps: Some(30),
+                image_size: Some((width, height)),
+                codec: VideoCodec::H264,
+                fit: FitChoice::Crop,
+                causal: false,
+                keep_idle: false,
+                hand: vec![HAND.to_owned()],
+                selection: Selection::default(),
+                no_check: false,
+                alignment: Alignment {
+                    calibration: None,
+                    max_gap_ms: 50,
+                },
+                license: None,
             },
             json: false,
         })

@@ -12,6 +12,28 @@ use crate::command::record::interrupted;
 /// Exit code after a second Ctrl-C, as shells have it for SIGINT.
 const AT_ONCE: i32 = 130;
 
+/// From now on, Ctrl-C or a termination signal ends the program at once, with these words. For work that
+/// may be cut off anywhere and goes on later.
+///
+/// # Errors
+/// Signals cannot be waited for.
+pub fn exit_saying(words: String) -> Result<()> {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .context("cannot wait for Ctrl-C")?;
+    std::thread::Builder::new()
+        .name("interrupt".to_owned())
+        .spawn(move || {
+            if runtime.block_on(interrupted()).is_ok() {
+                eprintln!("\n{words}");
+                std::process::exit(AT_ONCE);
+            }
+        })
+        .context("cannot start the thread that waits for Ctrl-C")?;
+    Ok(())
+}
+
 /// Whether Ctrl-C or a termination signal has come.
 #[derive(Debug, Clone)]
 pub struct Interrupt {

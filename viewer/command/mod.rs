@@ -29,6 +29,7 @@ use dexumi_episode::{
     align::{DEFAULT_MAX_GAP, Timeline},
     episodes_in, find_calibration,
 };
+use serde::{Deserialize, Serialize};
 
 use crate::{Exit, app, remote::RemoteArguments};
 
@@ -77,6 +78,9 @@ enum Command {
     Calibrate(calibrate::Calibrate),
     Retarget(retarget::Retarget),
     Export(export::Export),
+    Extend(export::Extend),
+    Withdraw(export::Withdraw),
+    Rebuild(export::Rebuild),
     Verify(verify::Verify),
     View(view::View),
 }
@@ -148,6 +152,9 @@ impl Arguments {
             Command::Calibrate(command) => command.run(),
             Command::Retarget(command) => command.run(),
             Command::Export(command) => command.run(),
+            Command::Extend(command) => command.run(),
+            Command::Withdraw(command) => command.run(),
+            Command::Rebuild(command) => command.run(),
             Command::Verify(command) => command.run(),
             Command::View(command) => command.run(),
         }
@@ -155,7 +162,7 @@ impl Arguments {
 }
 
 /// How samples are brought to their capture times; the same for all stages.
-#[derive(Debug, Clone, Args)]
+#[derive(Debug, Clone, Args, Serialize, Deserialize)]
 pub struct Alignment {
     /// Calibration; else `calibration.toml` in the session folder, else the one
     /// attached to the episode.

@@ -9,7 +9,8 @@ use dexumi_export::{Options, verify};
 use super::print_json;
 use crate::Exit;
 
-/// Check a dataset strictly: every row, every packet of every video, all metadata.
+/// Check a dataset strictly: every row, every packet of every video, all metadata, and that no file
+/// was changed, lost or added since it was written.
 ///
 /// The format is told by the files. `dexumi export` does this by itself before a
 /// dataset gets its name.
@@ -38,6 +39,10 @@ impl Verify {
             "valid {}: {} episodes, {} steps, {} sentences, {} videos",
             found.format, found.episodes, found.rows, found.tasks, found.videos
         );
+        match found.files {
+            Some(files) => eprintln!("{files} files are what the manifest says"),
+            None => eprintln!("no manifest: it is not known what the dataset was made from"),
+        }
         if self.json {
             print_json(&found)?;
         }

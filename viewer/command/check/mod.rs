@@ -10,6 +10,7 @@ use anyhow::{Context, Result};
 use clap::Args;
 use dexumi_episode::Notes;
 use dexumi_quality::{Filter, Grade, Subject, mark_duplicates};
+use serde::{Deserialize, Serialize};
 
 use super::{Alignment, all_episodes, interrupt::Interrupt, jobs, print_json};
 use crate::{Exit, terminal::Progress};
@@ -62,7 +63,7 @@ pub struct Check {
 }
 
 /// Which episodes are wanted.
-#[derive(Debug, Clone, Default, Args)]
+#[derive(Debug, Clone, Default, Args, Serialize, Deserialize)]
 pub struct Selection {
     /// Only episodes of this grade or better.
     #[arg(long, value_name = "A|B|C|D")]

@@ -1,0 +1,309 @@
+//! Datasets over their life: killed at random moments, extended, withdrawn from, written once more.
+
+use std::{
+    collections::BTreeMap,
+    os::unix::process::ExitStatusExt,
+    path::{Path, PathBuf},
+    process::Stdio,
+    time::{Duration, Instant},
+};
+
+use dexumi_episode::Episode;
+use nix::{
+    sys::signal::{Signal, kill},
+    unistd::Pid,
+};
+
+use crate::{
+    program::{dexumi, long, run_well, text},
+    quality::studio::{Dice, Studio},
+};
+
+/// A session of short episodes.
+fn session(folder: &Path, episodes: u32) -> PathBuf {
+    let studio = Studio::open();
+    let session = folder.join("session");
+    for number in 0..episodes {
+        let take = studio.take(300 + u64::from(number), 1.5 + 0.1 * f64::from(number));
+        studio.write(&take, &session, number);
+    }
+    session
+}
+
+fn episode(session: &Path, number: u32) -> PathBuf {
+    session.join(format!("episode_{number:04}.mcap"))
+}
+
+/// Every file and its content.
+fn tree(folder: &Path) -> BTreeMap<PathBuf, Vec<u8>> {
+    let mut found = BTreeMap::new();
+    let mut folders = vec![folder.to_owned()];
+    while let Some(next) = folders.pop() {
+        for entry in std::fs::read_dir(&next).expect("a folder") {
+            let path = entry.expect("an entry").path();
+            if path.is_dir() {
+                folders.push(path);
+            } else {
+                let content = std::fs::read(&path).expect("a file");
+                found.insert(
+                    path.strip_prefix(folder).expect("inside").to_owned(),
+                    content,
+                );
+            }
+        }
+    }
+    found
+}
+
+fn assert_same(expected: &Path, got: &Path, when: &str) {
+    let (expected, got) = (tree(expected), tree(got));
+    let names = |tree: &BTreeMap<PathBuf, Vec<u8>>| tree.keys().cloned().collect::<Vec<_>>();
+    assert_eq!(names(&expected), names(&got), "{when}");
+    let differing = expected.keys().filter(|name| expected[*name] != got[*name]);
+    let differing: Vec<_> = differing.collect();
+    assert!(differing.is_empty(), "{when}: {differing:?} differ");
+}
+
+fn arguments<'a>(paths: &[&'a Path], format: &'a str, out: &'a Path) -> Vec<&'a str> {
+    let mut all = vec!["export"];
+    all.extend(paths.iter().map(|path| text(path)));
+    all.extend(["--format", format, "--out", text(out)]);
+    all.extend(["--image-size", "160x120"]);
+    all
+}
+
+#[test]
+fn a_killed_export_goes_on_and_ends_as_an_undisturbed_one() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let session = session(folder.path(), 3);
+    let (formats, kills): (&[&str], u64) = match long() {
+        true => (&["lerobot-v3", "lerobot-v2.1", "umi-zarr"], 20),
+        false => (&["lerobot-v3"], 4),
+    };
+    for format in formats {
+        let calm = folder.path().join(format).join("calm/dataset");
+        let out = folder.path().join(format).join("killed/dataset");
+        // The first time everything is retargeted and judged; the second time tells what is usual.
+        run_well(&arguments(&[&session], format, &calm), &[0, 3]);
+        std::fs::remove_dir_all(&calm).expect("removable");
+        let began = Instant::now();
+        run_well(&arguments(&[&session], format, &calm), &[0, 3]);
+        let mut usual = began.elapsed();
+        let (mut dice, mut whole, mut reused) = (Dice::new(7), 0, 0);
+        for number in 0..kills {
+            let after = usual.mul_f64(dice.unit());
+            // Every fourth time as a user would.
+            let signal = if number % 4 == 3 {
+                Signal::SIGINT
+            } else {
+                Signal::SIGKILL
+            };
+            let took = kill_one(&arguments(&[&session], format, &out), after, signal);
+            if out.exists() {
+                // A busy machine was slow before.
+                usual = usual.min(took);
+                assert_same(
+                    &calm,
+                    &out,
+                    &format!("{format}, whole before kill {number}"),
+                );
+                whole += 1;
+                std::fs::remove_dir_all(&out).expect("removable");
+            } else {
+                reused += count(&out.with_file_name("dataset.partial/parts"));
+            }
+        }
+        run_well(&arguments(&[&session], format, &out), &[0, 3]);
+        assert_same(&calm, &out, &format!("{format}, after {kills} kills"));
+        assert!(!out.with_file_name("dataset.partial").exists());
+        run_well(&["verify", text(&out)], &[0]);
+        eprintln!(
+            "{format}: {kills} kills within {:.1} s, {whole} times it was whole before, {reused} finished \
+             videos found",
+            usual.as_secs_f64()
+        );
+        std::fs::remove_dir_all(folder.path().join(format)).expect("removable");
+    }
+}
+
+fn count(folder: &Path) -> usize {
+    std::fs::read_dir(folder).map_or(0, |entries| {
+        let names = entries.flatten().map(|entry| entry.path());
+        names
+            .filter(|path| path.extension() == Some("json".as_ref()))
+            .count()
+    })
+}
+
+/// Kills an export after a while, and says how long it ran.
+fn kill_one(arguments: &[&str], after: Duration, signal: Signal) -> Duration {
+    let began = Instant::now();
+    let mut export = dexumi()
+        .args(arguments)
+        .stdout(Stdio::null())
+        .stderr(Stdio::piped())
+        .spawn()
+        .expect("the export should start");
+    while began.elapsed() < after && export.try_wait().expect("a child").is_none() {
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    let took = began.elapsed();
+    let pid = Pid::from_raw(i32::try_from(export.id()).expect("a process"));
+    if export.try_wait().expect("a child").is_none() {
+        kill(pid, signal).expect("a child");
+    }
+    let output = export.wait_with_output().expect("a child");
+    let said = String::from_utf8_lossy(&output.stderr);
+    match (output.status.signal(), output.status.code()) {
+        (Some(9), _) | (_, Some(0 | 3)) => {}
+        // Before the program has come to it, Ctrl-C ends it as any other.
+        (Some(2), _) => {}
+        (_, Some(130)) => assert!(said.contains("the same command goes on"), "{said}"),
+        (killed, code) => panic!("ended by {killed:?} with {code:?}: {said}"),
+    }
+    took
+}
+
+#[test]
+fn a_dataset_grows_shrinks_and_is_written_once_more() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let session = session(folder.path(), 4);
+    let dataset = folder.path().join("dataset");
+    let fresh = |name: &str, numbers: &[u32]| -> PathBuf {
+        let out = folder.path().join(name).join("dataset");
+        let paths: Vec<PathBuf> = numbers
+            .iter()
+            .map(|&number| episode(&session, number))
+            .collect();
+        let paths: Vec<&Path> = paths.iter().map(PathBuf::as_path).collect();
+        run_well(&arguments(&paths, "lerobot-v3", &out), &[0, 3]);
+        out
+    };
+    let first = [episode(&session, 0), episode(&session, 1)];
+    run_well(
+        &arguments(&[&first[0], &first[1]], "lerobot-v3", &dataset),
+        &[0, 3],
+    );
+
+    let output = run_well(&["extend", text(&dataset), text(&session)], &[0, 3]);
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(
+        said.contains("2 episodes are added, 2 are in the dataset already"),
+        "{said}"
+    );
+    assert!(said.contains("4 videos were finished before"), "{said}");
+    assert_same(&fresh("all", &[0, 1, 2, 3]), &dataset, "extended");
+    let before = tree(&dataset);
+    let output = run_well(&["extend", text(&dataset), text(&session)], &[0]);
+    assert!(String::from_utf8_lossy(&output.stderr).contains("0 episodes are added, 4"));
+    assert_eq!(tree(&dataset), before);
+
+    // Whatever names an episode names it.
+    let second = episode(&session, 1);
+    let output = run_well(&["withdraw", text(&dataset), "3", text(&second)], &[0, 3]);
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(said.contains("2 episodes withdrawn"), "{said}");
+    assert_same(&fresh("some", &[0, 2]), &dataset, "withdrawn");
+    let refused = run_well(&["withdraw", text(&dataset), "2"], &[1]);
+    let said = String::from_utf8_lossy(&refused.stderr);
+    assert!(
+        said.contains("no episode of") && said.contains("below 2"),
+        "{said}"
+    );
+    run_well(&["verify", text(&dataset)], &[0]);
+
+    // The recordings have moved, and are found by what they hold.
+    let moved = folder.path().join("archive");
+    std::fs::rename(&session, &moved).expect("movable");
+    let again = folder.path().join("again");
+    let refused = run_well(&["rebuild", text(&dataset), "--out", text(&again)], &[1]);
+    let said = String::from_utf8_lossy(&refused.stderr);
+    assert!(
+        said.contains("2 of 2 recordings") && said.contains("--from"),
+        "{said}"
+    );
+    std::fs::rename(&moved, &session).expect("movable");
+    let output = run_well(&["rebuild", text(&dataset), "--out", text(&again)], &[0, 3]);
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(said.contains("files are the same to the byte"), "{said}");
+
+    // Old and new numbers are not mixed.
+    let before = tree(&dataset);
+    let calibration = Episode::open(&first[0]).expect("an episode").calibration;
+    let calibration = calibration.expect("it is attached").to_toml();
+    let changed = calibration.replacen("residual_rms_rad = 0.0", "residual_rms_rad = 0.001", 1);
+    assert_ne!(changed, calibration);
+    std::fs::write(session.join("calibration.toml"), changed).expect("writable");
+    let refused = run_well(&["extend", text(&dataset), text(&session)], &[10]);
+    let said = String::from_utf8_lossy(&refused.stderr);
+    assert!(said.contains("has changed"), "{said}");
+    assert_eq!(tree(&dataset), before);
+    assert!(!folder.path().join("dataset.partial").exists());
+}
+
+#[test]
+fn a_disk_that_is_full_ends_an_export_which_goes_on_later() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let session = session(folder.path(), 4);
+    let calm = folder.path().join("calm/dataset");
+    run_well(&arguments(&[&session], "lerobot-v3", &calm), &[0, 3]);
+    let disk = folder.path().join("disk");
+    std::fs::create_dir(&disk).expect("a folder");
+    let out = disk.join("dataset");
+    let log = folder.path().join("log");
+    let export = [
+        &[env!("CARGO_BIN_EXE_dexumi")],
+        arguments(&[&session], "lerobot-v3", &out).as_slice(),
+    ]
+    .concat()
+    .join(" ");
+    // A disk of its own, of 4 MB and then of 12, which fills up once something is finished.
+    let script = format!(
+        "mount -t tmpfs -o size=200k none {disk} || exit 99
+         {export} 2>{log}.refused; echo $? >{log}.codes
+         mount -o remount,size=12m {disk}
+         {export} 2>{log}.full & job=$!
+         until ls {disk}/dataset.partial/parts/*.json >/dev/null 2>&1; do sleep 0.01; done
+         dd if=/dev/zero of={disk}/filler bs=64k 2>/dev/null
+         wait $job; echo $? >>{log}.codes
+         rm {disk}/filler
+         {export} 2>{log}.done; echo $? >>{log}.codes
+         cp -r {disk}/dataset {log}.dataset",
+        disk = text(&disk),
+        log = text(&log),
+    );
+    let status = std::process::Command::new("unshare")
+        .args(["--user", "--map-root-user", "--mount", "sh", "-c", &script])
+        .stdin(Stdio::null())
+        .status();
+    if !status.as_ref().is_ok_and(std::process::ExitStatus::success) {
+        eprintln!("skipped: a disk of its own cannot be mounted here: {status:?}");
+        return;
+    }
+    let said = |name: &str| {
+        std::fs::read_to_string(folder.path().join(format!("log.{name}"))).expect("a log")
+    };
+    let codes: Vec<String> = said("codes").lines().map(str::to_owned).collect();
+    assert_eq!(
+        codes[..2],
+        ["1", "1"],
+        "{}{}",
+        said("refused"),
+        said("full")
+    );
+    assert!(["0", "3"].contains(&codes[2].as_str()), "{}", said("done"));
+    let refused = said("refused");
+    assert!(
+        refused.contains("the dataset may take") && refused.contains("are free"),
+        "{refused}"
+    );
+    let full = said("full");
+    assert!(full.contains("No space left on device"), "{full}");
+    assert!(full.contains("the same command goes on"), "{full}");
+    assert!(said("done").contains("finished before"), "{}", said("done"));
+    assert_same(
+        &calm,
+        &folder.path().join("log.dataset"),
+        "after a full disk",
+    );
+}

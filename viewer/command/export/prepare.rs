@@ -1,0 +1,222 @@
+//! From a recording to what a format is written from.
+
+use std::{
+    path::{Path, PathBuf},
+    sync::Arc,
+};
+
+use anyhow::{Result, bail};
+use dexumi_episode::{Episode, EpisodeFile};
+use dexumi_export::{
+    DerivedHand, Expected, ExpectedImages, Origin, Quality, ResampleJob, ResampleOptions,
+    ResampleReport, Resampled, RobotRows, Side, jpeg_size, resample,
+};
+use dexumi_retarget::{Hand, Kinematics, sha256};
+
+use super::Choices;
+use crate::command::{
+    Aligned,
+    check::{self, Judged},
+    interrupt::Interrupt,
+    retarget,
+};
+
+fn side_of(hand: &Hand) -> Side {
+    match hand.side() {
+        dexumi_retarget::Side::Left => Side::Left,
+        dexumi_retarget::Side::Right => Side::Right,
+    }
+}
+
+/// A verdict as the dataset keeps it.
+pub fn quality_of(judged: &Judged) -> Quality {
+    Quality {
+        grade: judged.verdict.grade.to_string(),
+        tags: judged.verdict.tags.clone(),
+        verdict: check::verdict_json(&judged.verdict),
+    }
+}
+
+/// Motors and fingertips of joints, row-major.
+fn robot_rows(hand: &Arc<Hand>, joints: &[f64]) -> RobotRows {
+    let mut kinematics = Kinematics::new(hand.clone());
+    let mut rows = RobotRows {
+        motor_units: hand
+            .motors()
+            .iter()
+            .map(|motor| motor.unit.name().to_owned())
+            .collect(),
+        motors: Vec::new(),
+        fingers: hand
+            .tips()
+            .iter()
+            .map(|tip| tip.finger.name().to_owned())
+            .collect(),
+        tips_m: Vec::new(),
+    };
+    for q in joints.chunks_exact(hand.dof()) {
+        let motors = hand.motors().iter().zip(q);
+        rows.motors
+            .extend(motors.map(|(motor, &position)| motor.command(position)));
+        rows.tips_m.extend(
+            kinematics
+                .update(q)
+                .tips
+                .iter()
+                .map(|tip| [tip.x, tip.y, tip.z]),
+        );
+    }
+    rows
+}
+
+impl Choices {
+    /// The episodes that are wanted, with their verdicts, and those that are not. One that cannot be
+    /// judged has none; where something is asked of verdicts, it is not wanted.
+    pub fn judged(
+        &self,
+        episodes: Vec<PathBuf>,
+    ) -> Result<(Vec<(PathBuf, Option<Judged>)>, Vec<PathBuf>)> {
+        if self.no_check {
+            return Ok((
+                episodes.into_iter().map(|path| (path, None)).collect(),
+                Vec::new(),
+            ));
+        }
+        // Verdicts and datasets appear whole or not at all.
+        let interrupt = Interrupt::never();
+        let found = check::verdicts(
+            &episodes,
+            &self.alignment,
+            &self.hand,
+            None,
+            None,
+            &interrupt,
+        )?;
+        for one in &found.unjudged {
+            eprintln!("note: not judged: {}: {:#}", one.path.display(), one.error);
+        }
+        let mut judged: std::collections::BTreeMap<PathBuf, Judged> = found
+            .judged
+            .into_iter()
+            .map(|judged| (judged.path.clone(), judged))
+            .collect();
+        let (mut wanted, mut deselected) = (Vec::new(), Vec::new());
+        for path in episodes {
+            let judged = judged.remove(&path);
+            let takes = match &judged {
+                Some(judged) => self.selection.takes(judged)?,
+                None => self.selection.is_all(),
+            };
+            match takes {
+                true => wanted.push((path, judged)),
+                false => deselected.push(path),
+            }
+        }
+        if wanted.is_empty() && !deselected.is_empty() {
+            bail!(
+                "none of {} episodes passes --min-grade and --where, expected one; \
+                 `dexumi check` says why",
+                deselected.len()
+            );
+        }
+        Ok((wanted, deselected))
+    }
+
+    /// An episode on the grid, retargeted to the hands `given`, or else to the rig's.
+    pub fn resampled(
+        &self,
+        path: &Path,
+        given: &[Arc<Hand>],
+        fps: u32,
+    ) -> Result<(Resampled, ResampleReport)> {
+        let aligned = self.alignment.load(path)?;
+        let hands = match given {
+            [] => retarget::hands_of(&aligned.episode)?,
+            given => given.to_vec(),
+        };
+        let mut derived = Vec::new();
+        for hand in &hands {
+            let report = retarget::retarget(&aligned, hand)?;
+            derived.push((side_of(hand), report.path));
+        }
+        let given_hands = &hands;
+        let hands = hands.iter().zip(&derived);
+        let job = ResampleJob {
+            episode: &aligned.episode,
+            timeline: &aligned.timeline,
+            calibration: aligned.calibration.as_ref(),
+            hands: hands
+                .map(|(hand, (side, path))| DerivedHand {
+                    side: *side,
+                    name: hand.name(),
+                    path,
+                })
+                .collect(),
+        };
+        let options = ResampleOptions {
+            fps,
+            causal: self.causal,
+            trim_idle: !self.keep_idle,
+        };
+        let (mut episode, report) = resample(&job, &options)?;
+        episode.origin = Some(Origin {
+            path: std::path::absolute(path)?,
+            fingerprint: aligned.episode.file.fingerprint()?,
+            inputs_sha256: self.inputs(&aligned, &derived)?,
+            rig: aligned.episode.info.rig.clone(),
+            resampled: report.clone(),
+        });
+        for motion in &mut episode.hands {
+            let hand = given_hands.iter().find(|hand| side_of(hand) == motion.side);
+            motion.robot = hand.map(|hand| robot_rows(hand, &motion.joints_rad));
+        }
+        Ok((episode, report))
+    }
+
+    /// What is known of a recording before it is read.
+    pub fn expected(path: &Path, fps: u32) -> Result<Expected> {
+        let episode = Episode::open(path)?;
+        let steps = (episode.duration_s() * f64::from(fps)).ceil() as u64;
+        let mut cameras = Vec::new();
+        let mut images = 0;
+        for (topic, (_, count)) in episode.file.topics() {
+            let Some(name) = topic
+                .strip_prefix("/camera/")
+                .and_then(|rest| rest.strip_suffix("/image"))
+            else {
+                continue;
+            };
+            if count == 0 {
+                continue;
+            }
+            let index = episode.file.images(&topic)?;
+            let first = episode.file.image(&index, 0)?.data;
+            let size = jpeg_size(&first);
+            let size =
+                size.map_err(|what| anyhow::anyhow!("first image of camera {name}: {what}"))?;
+            images += count;
+            cameras.push(ExpectedImages { size, bytes: 0 });
+        }
+        // Nearly all of a recording are its images.
+        let mean = std::fs::metadata(path)?.len() / images.max(1);
+        cameras.iter_mut().for_each(|camera| camera.bytes = mean);
+        Ok(Expected { steps, cameras })
+    }
+
+    /// SHA-256 of what the values of an episode depend on besides the recording and the choices:
+    /// how its motion was made, and the calibration.
+    fn inputs(&self, aligned: &Aligned, derived: &[(Side, PathBuf)]) -> Result<String> {
+        let mut words = vec![self.alignment.max_gap().nanos().to_string()];
+        for (side, path) in derived {
+            let made: Option<serde_json::Value> = EpisodeFile::open(path)?.json("derived")?;
+            words.push(format!("{} {}", side.name(), made.unwrap_or_default()));
+        }
+        words.extend(
+            aligned
+                .calibration
+                .as_ref()
+                .map(|calibration| calibration.to_toml()),
+        );
+        Ok(sha256(words.join("\n").as_bytes()))
+    }
+}

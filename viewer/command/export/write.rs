@@ -1,0 +1,256 @@
+//! Writing a dataset, and saying what became of it.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    path::{Path, PathBuf},
+};
+
+use anyhow::{Context, Result, bail};
+use dexumi_export::{
+    Codec, Expected, ExportError, FitMode, Manifest, Options, Origin, Progress as Step, Report,
+    ResampleReport, Resampled, check_space, format, has_finished_work, space_needed,
+};
+use serde::Serialize;
+
+use super::{Choices, FitChoice, VideoCodec, prepare::quality_of};
+use crate::{
+    Exit,
+    command::{print_json, retarget},
+    terminal::{self, Progress},
+};
+
+/// A dataset that is to be written.
+pub struct Job<'a> {
+    /// What is chosen.
+    pub choices: &'a Choices,
+    /// The recordings, in order.
+    pub episodes: Vec<PathBuf>,
+    /// The dataset's folder.
+    pub out: &'a Path,
+    /// It takes the place of one that is there.
+    pub replace: bool,
+    /// Episodes that were written before, by their recording's fingerprint; what they are made from must
+    /// not have changed.
+    pub known: BTreeMap<String, Origin>,
+}
+
+/// What was written, and what resampling did to each episode.
+#[derive(Debug, Serialize)]
+pub struct Outcome {
+    /// The dataset.
+    pub dataset: Report,
+    /// Per episode, in order.
+    pub resampled: Vec<ResampleReport>,
+    /// Episodes that --min-grade or --where left out.
+    pub deselected: Vec<PathBuf>,
+}
+
+/// What is said to who interrupts the making of a dataset.
+pub fn how_to_go_on(out: &Path) -> String {
+    format!(
+        "interrupted; finished videos are kept in {}.partial: the same command goes on from there, \
+         or remove it",
+        out.display()
+    )
+}
+
+impl Job<'_> {
+    /// Writes the dataset.
+    ///
+    /// # Errors
+    /// What went wrong, with what to do about it.
+    pub fn write(&self) -> Result<Outcome> {
+        let choices = self.choices;
+        let format = format(&choices.format)?;
+        let fps = choices.fps.unwrap_or(format.fps);
+        if fps == 0 {
+            bail!("fps is 0, expected 1 to 1000");
+        }
+        let given: Vec<_> = choices
+            .hand
+            .iter()
+            .map(|name| retarget::hand_of(name))
+            .collect::<Result<_>>()?;
+        let options = self.options()?;
+        let (episodes, deselected) = choices.judged(self.episodes.clone())?;
+        self.check_space(
+            episodes.iter().map(|(path, _)| path.as_path()),
+            &options,
+            fps,
+        )?;
+        let mut resampled = Vec::new();
+        let mut failure = None;
+        let mut progress = Progress::new("export", 1000 * episodes.len() as u64);
+        let outcome = {
+            let mut each = episodes.iter().map(|(path, judged)| {
+                let mut prepare = || -> Result<_> {
+                    let (mut episode, report) = choices.resampled(path, &given, fps)?;
+                    self.check_unchanged(&episode)?;
+                    episode.quality = judged.as_ref().map(quality_of);
+                    resampled.push(report);
+                    Ok(episode)
+                };
+                prepare().map_err(|error| match error.downcast::<ExportError>() {
+                    Ok(error) => error,
+                    Err(error) => {
+                        let what = format!("{error:#}");
+                        failure.get_or_insert(error);
+                        ExportError::Episode {
+                            episode: path.display().to_string(),
+                            what,
+                        }
+                    }
+                })
+            });
+            (format.write)(&mut each, self.out, &options, &mut |step| {
+                if let Step::Encoding {
+                    episode,
+                    images,
+                    of,
+                } = step
+                {
+                    let share = 1000 * images / of.max(1);
+                    progress.set(1000 * episode as u64 + share as u64);
+                }
+            })
+        };
+        progress.finish();
+        let dataset = match (outcome, failure) {
+            (Ok(dataset), _) => dataset,
+            // Where nothing could be written, the reason of the first episode is
+            // worth more than that nothing was left.
+            (Err(ExportError::NoEpisodes { .. }), Some(error)) => return Err(error),
+            (Err(error), _) if has_finished_work(self.out) => {
+                return Err(error).context(format!(
+                    "cannot export; finished videos are kept in {}.partial, the same command goes on from \
+                     there",
+                    self.out.display()
+                ));
+            }
+            (Err(error), _) => return Err(error).context("cannot export"),
+        };
+        Ok(Outcome {
+            dataset,
+            resampled,
+            deselected,
+        })
+    }
+
+    /// Refuses what will not fit on the disk. What cannot be read is told later.
+    fn check_space<'a>(
+        &self,
+        episodes: impl Iterator<Item = &'a Path>,
+        options: &Options,
+        fps: u32,
+    ) -> Result<()> {
+        let format = format(&self.choices.format)?;
+        let written = self.known.values().map(|origin| origin.path.as_path());
+        let written: BTreeSet<&Path> = written.collect();
+        let new = episodes.filter(|path| !written.contains(path));
+        let expected: Vec<Expected> = new
+            .filter_map(|path| Choices::expected(path, fps).ok())
+            .collect();
+        let mut needed = space_needed(&expected, options, format.has_stills);
+        if self.replace {
+            // At most all that is there has to be joined or copied anew.
+            let manifest = Manifest::read(self.out)?;
+            let files = manifest.iter().flat_map(|manifest| &manifest.files);
+            needed += files.map(|file| file.bytes).sum::<u64>();
+        }
+        Ok(check_space(self.out, needed)?)
+    }
+
+    fn options(&self) -> Result<Options> {
+        let choices = self.choices;
+        Ok(Options {
+            codec: match choices.codec {
+                VideoCodec::Av1 => Codec::Av1,
+                VideoCodec::H264 => Codec::H264,
+            },
+            size: choices.image_size,
+            variant: choices.variant.clone(),
+            fit: match choices.fit {
+                FitChoice::Crop => FitMode::Crop,
+                FitChoice::Pad => FitMode::Pad,
+                FitChoice::Stretch => FitMode::Stretch,
+            },
+            replace: self.replace,
+            license: choices.license.clone(),
+            asked: serde_json::to_value(choices.absolute()?)?,
+            ..Options::default()
+        })
+    }
+
+    /// Refuses an episode of a dataset whose values would not be those that were written before.
+    fn check_unchanged(&self, episode: &Resampled) -> Result<(), ExportError> {
+        let Some(origin) = &episode.origin else {
+            return Ok(());
+        };
+        match self.known.get(&origin.fingerprint) {
+            Some(before) if before.inputs_sha256 != origin.inputs_sha256 => {
+                Err(ExportError::Changed {
+                    path: origin.path.clone(),
+                })
+            }
+            _ => Ok(()),
+        }
+    }
+}
+
+impl Choices {
+    /// The same with files that are found from any folder.
+    fn absolute(&self) -> Result<Self> {
+        let mut choices = self.clone();
+        for hand in &mut choices.hand {
+            let path = Path::new(hand);
+            if path.is_file() {
+                *hand = std::path::absolute(path)?.to_string_lossy().into_owned();
+            }
+        }
+        if let Some(path) = &mut choices.alignment.calibration {
+            *path = std::path::absolute(&path)?;
+        }
+        Ok(choices)
+    }
+}
+
+impl Outcome {
+    /// Says what the dataset `out` holds.
+    ///
+    /// # Errors
+    /// The outcome cannot be printed.
+    pub fn tell(&self, out: &Path, as_json: bool) -> Result<Exit> {
+        let dataset = &self.dataset;
+        for warning in &dataset.warnings {
+            eprintln!("note: {warning}");
+        }
+        for path in &self.deselected {
+            eprintln!("not selected: {}", path.display());
+        }
+        for rejected in &dataset.rejected {
+            eprintln!("left out episode {}: {}", rejected.received, rejected.why);
+        }
+        let filled: u64 = self.resampled.iter().map(|report| report.filled).sum();
+        let idle = |report: &ResampleReport| report.idle_start + report.idle_end;
+        let idle: u64 = self.resampled.iter().map(idle).sum();
+        if idle > 0 {
+            eprintln!("{idle} idle steps cut off at the ends of episodes (--keep-idle keeps them)");
+        }
+        if dataset.videos_reused > 0 {
+            eprintln!("{} videos were finished before", dataset.videos_reused);
+        }
+        eprintln!(
+            "{} episodes, {} steps ({filled} with a cell held over a gap), {}, {} written to {}",
+            dataset.episodes_written,
+            dataset.rows,
+            dataset.encoder,
+            terminal::bytes(dataset.bytes),
+            out.display()
+        );
+        if as_json {
+            print_json(self)?;
+        }
+        let lossy = !dataset.rejected.is_empty() || !self.deselected.is_empty() || filled > 0;
+        Ok(if lossy { Exit::Lossy } else { Exit::Done })
+    }
+}
