@@ -9,7 +9,7 @@ use crate::app::{
     words::{self, Severity},
 };
 
-const SHARES: [f32; 10] = [18.5, 11.5, 7.5, 5.5, 7.5, 7.5, 9.5, 5.5, 8.0, 20.0];
+const SHARES: [f32; 10] = [21.0, 11.0, 7.0, 5.0, 7.5, 7.5, 9.0, 7.0, 8.0, 18.0];
 const HEADS: [&str; 10] = [
     "Stream", "Rate, Hz", "Age", "Lost", "Suspect", "Missing", "Clock", "ppm", "Jitter", "In words",
 ];
