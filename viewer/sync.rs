@@ -126,8 +126,11 @@ pub fn matched(aligned: &Aligned, truth: &Truth, stream: &str) -> Result<(Vec<Ma
         .iter()
         .map(|(stamp, _)| anchor.to_session(stamp.host_time()))
         .collect();
-    let first = first_in_order(&in_order, &arrivals);
     let numbered = stamps.iter().any(|(stamp, _)| stamp.device_ticks.is_some());
+    let first = match numbered || images.is_some() {
+        true => None,
+        false => first_in_order(&in_order, &arrivals),
+    };
     let mut matched = Vec::with_capacity(stamps.len());
     let mut unmatched = 0;
     for (index, (stamp, capture)) in stamps.into_iter().enumerate() {
@@ -145,7 +148,7 @@ pub fn matched(aligned: &Aligned, truth: &Truth, stream: &str) -> Result<(Vec<Ma
             }
             None if !numbered => first.and_then(|first| {
                 let found = in_order.get(first + index);
-                found.copied()
+                found.map(|&(taken, _)| taken)
             }),
             None => stamp.device_ticks.and_then(|ticks| {
                 let candidates = by_ticks.get(&ticks)?.iter().copied();
@@ -166,27 +169,36 @@ pub fn matched(aligned: &Aligned, truth: &Truth, stream: &str) -> Result<(Vec<Ma
     Ok((matched, unmatched))
 }
 
-/// True times of what was sent whole of a stream.
-fn in_order(truth: &Truth, stream: &str, session: impl Fn(i64) -> SessionTime) -> Vec<SessionTime> {
+/// When each sample of a stream that was sent whole was taken, and when it was sent.
+fn in_order(
+    truth: &Truth,
+    stream: &str,
+    session: impl Fn(i64) -> SessionTime,
+) -> Vec<(SessionTime, SessionTime)> {
     let sent = |s: &&Sample| s.stream == stream && s.fate == Fate::Sent;
     let mut times: Vec<_> = truth
         .samples
         .iter()
         .filter(sent)
-        .map(|s| session(s.t_ns))
+        .map(|s| (session(s.t_ns), session(s.sent_ns.unwrap_or(s.t_ns))))
         .collect();
     times.sort_unstable();
     times
 }
 
-/// Which of the samples sent is the first recorded, where all that follow were
-/// recorded too: the latest by which none arrives before it was taken.
-fn first_in_order(sent: &[SessionTime], arrivals: &[SessionTime]) -> Option<usize> {
-    let fits = |first: &usize| {
-        let pairs = sent[*first..].iter().zip(arrivals);
-        pairs.len() == arrivals.len() && pairs.into_iter().all(|(t, arrival)| t <= arrival)
+/// Which of the samples sent is the first recorded, where all that follow were recorded too: by
+/// which they arrive nearest to when they were sent, in the mean.
+fn first_in_order(sent: &[(SessionTime, SessionTime)], arrivals: &[SessionTime]) -> Option<usize> {
+    /// So many tell which.
+    const ENOUGH: usize = 300;
+    let apart = |first: usize| -> f64 {
+        let pairs = sent[first..].iter().zip(arrivals).take(ENOUGH);
+        pairs
+            .map(|((_, sent), arrival)| (*arrival - *sent).secs_f64().abs())
+            .sum()
     };
-    (0..sent.len()).rev().find(fits)
+    (0..(sent.len() + 1).checked_sub(arrivals.len())?)
+        .min_by(|&a, &b| apart(a).total_cmp(&apart(b)))
 }
 
 /// Compares an aligned episode with the truth of the rig that it was recorded from.

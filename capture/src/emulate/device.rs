@@ -204,12 +204,20 @@ impl Device {
             fate: Fate::Unsent,
             damage: None,
             late_us: None,
+            sent_ns: None,
         }
     }
 
     /// Puts a sample into the truth.
     pub fn conclude(&self, sample: Sample, fate: Fate) {
-        self.shared.truth.sample(Sample { fate, ..sample });
+        let is_sent = matches!(fate, Fate::Sent | Fate::Corrupt);
+        let sent_ns = is_sent.then(|| HostTime::now().nanos());
+        let sample = Sample {
+            fate,
+            sent_ns,
+            ..sample
+        };
+        self.shared.truth.sample(sample);
     }
 
     /// A clock that starts anew, as after a power cut.

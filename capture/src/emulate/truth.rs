@@ -78,6 +78,10 @@ pub struct Sample {
     /// stalls are part of the schedule. With fate `sent` or `corrupt`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub late_us: Option<f64>,
+    /// When that was noted, right after the bytes were handed over, CLOCK_MONOTONIC [ns]. With
+    /// fate `sent` or `corrupt`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sent_ns: Option<i64>,
 }
 
 /// What became of a sample.
@@ -252,6 +256,7 @@ mod tests {
                 jump_ms: -32.0,
             }),
             late_us: Some(55.5),
+            sent_ns: Some(i64::MAX),
         }
     }
 

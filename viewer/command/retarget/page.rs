@@ -30,16 +30,16 @@ const COLOURS: [&str; 5] = [
 pub fn write(path: &Path, done: &[&Done]) -> Result<()> {
     let mut body = String::new();
     head(&mut body, done);
-    for done in done.iter().take(MOST_DRAWN) {
+    for one in done.iter().take(MOST_DRAWN) {
         let read;
-        let trace = match &done.trace {
+        let trace = match &one.trace {
             Some(trace) => trace,
             None => {
-                read = Trace::of_episode(&done.report, &done.hand)?;
+                read = Trace::of_episode(&one.report, &one.hand)?;
                 &read
             }
         };
-        draw(&mut body, done, trace);
+        draw(&mut body, one, &table::label(one, done), trace);
     }
     if done.len() > MOST_DRAWN {
         let _ = write!(
@@ -74,10 +74,9 @@ fn head(body: &mut String, done: &[&Done]) {
     let heading: Vec<&str> = std::iter::once("input").chain(table::HEAD).collect();
     let rows: Vec<Vec<String>> = done
         .iter()
-        .map(|done| {
-            let name = escape(&done.report.input);
-            std::iter::once(name)
-                .chain(table::cells(&done.report))
+        .map(|one| {
+            std::iter::once(escape(&table::label(one, done)))
+                .chain(table::cells(&one.report))
                 .collect()
         })
         .collect();
@@ -91,12 +90,12 @@ fn head(body: &mut String, done: &[&Done]) {
     );
 }
 
-fn draw(body: &mut String, done: &Done, trace: &Trace) {
+fn draw(body: &mut String, done: &Done, label: &str, trace: &Trace) {
     let report = &done.report;
     let _ = write!(
         body,
         "<h2>{}</h2><p class=\"soft\">{}{}</p><section><div class=\"plots\">",
-        escape(&report.input),
+        escape(label),
         escape(&report.path.display().to_string()),
         table::remarks(report)
             .into_iter()

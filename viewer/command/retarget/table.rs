@@ -129,6 +129,17 @@ fn arm_remark(arm: &ArmFigures) -> String {
     )
 }
 
+/// The input's name, and the hand's where there are two of it.
+pub fn label(of: &Done, all: &[&Done]) -> String {
+    let input = &of.report.input;
+    let is_other =
+        |done: &&&Done| done.report.input == *input && done.report.path != of.report.path;
+    match all.iter().find(is_other) {
+        Some(_) => format!("{input} {}", of.hand.name()),
+        None => input.clone(),
+    }
+}
+
 /// Prints the table on stderr.
 pub fn print(done: &[&Done]) {
     if done.is_empty() {
@@ -140,11 +151,10 @@ pub fn print(done: &[&Done]) {
             .map(str::to_owned)
             .collect(),
     ];
-    for done in done {
-        let report = &done.report;
+    for one in done {
         rows.push(
-            std::iter::once(report.input.clone())
-                .chain(cells(report))
+            std::iter::once(label(one, done))
+                .chain(cells(&one.report))
                 .collect(),
         );
     }
