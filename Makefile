@@ -12,7 +12,6 @@ export PATH := $(CARGO_HOME)/bin:$(PATH)
 
 TARGET_DIR := $(or $(CARGO_TARGET_DIR),target)
 DEMO_OUT ?= demo-out
-SESSION ?= $(DEMO_OUT)/session
 # Where CI is set, a Cargo.lock that does not fit is an error, not a change.
 LOCKED := $(if $(CI),--locked)
 
@@ -47,13 +46,14 @@ test: setup ## every test, with cargo-nextest where it is installed
 test-long: ## every test, the slow variants too (hours of recording, kill after kill)
 	@DEXUMI_LONG=1 $(MAKE) test
 
-test-official: demo ## read the demo's data sets with the formats' official readers (Python, downloads)
-	sh tests/official/run.sh "$(DEMO_OUT)/dataset"
-
-# SESSION has recorded episodes; what else it needs, tests/loaders/run.sh says.
+# Both record emulated rigs into LOADERS_OUT, unless sessions are named (EXO, GLOVES). What else they
+# need, tests/loaders/README.md says.
 LOADERS_OUT ?= loaders-out
-test-loaders: build ## read every format with its model's own loader (checkouts by environment variables; SESSION=...)
-	sh tests/loaders/run.sh "$(TARGET_DIR)/release/dexumi" "$(SESSION)" "$(LOADERS_OUT)"
+test-official: build ## read what was exported with lerobot, zarr and h5py (Python 3.12, downloads)
+	sh tests/loaders/official.sh "$(TARGET_DIR)/release/dexumi" "$(LOADERS_OUT)" $(EXO)
+
+test-loaders: build ## read every format with its model's own loader (checkouts by environment variables)
+	sh tests/loaders/run.sh "$(TARGET_DIR)/release/dexumi" "$(LOADERS_OUT)" $(EXO) $(GLOVES)
 
 test-drivers: build ## the program against real kernel drivers, in a virtual machine (about 25 minutes; downloads 90 MB once)
 	python3 tests/drivers/run.py --program "$(TARGET_DIR)/release/dexumi"

@@ -163,6 +163,15 @@ fn what_the_source_never_had_is_said() {
         words.contains("IMPORTED") && words.contains("never had device clocks"),
         "{words}"
     );
+    // Nothing tells suspect or missing samples: no number, and not 0.
+    let counts = &report["ledger"]["/exo/right/encoders"];
+    assert!(counts["suspect"].is_null() && counts["missing"].is_null());
+    assert_eq!(counts["received"], counts["written"]);
+    let row = words
+        .lines()
+        .find(|line| line.contains("/exo/right/encoders"))
+        .expect("its row");
+    assert_eq!(row.matches('—').count(), 2, "{row}");
     // A second import goes beside the first.
     let source = folder.path().join("data_recording/episode_3");
     run_well(

@@ -46,7 +46,7 @@ def main():
         relative_action=True, relative_action_keys=relative, relative_action_per_horizon=False,
     )
     modality = json.load(open(Path(dataset) / "meta/modality.json"))
-    check = Check(session, dataset)
+    check = Check.of(session, dataset)
     columns = json.load(open(Path(dataset) / "meta/info.json"))["features"]["action"]["names"]
     tasks = {json.loads(line)["task_index"]: json.loads(line)["task"] for line in open(Path(dataset) / "meta/tasks.jsonl")}
     for number in loader.trajectory_ids:

@@ -2,7 +2,7 @@
 """Reads a GR00T dataset with Isaac-GR00T's own episode loader and compares it with the recording; then with its own
 configuration beside the dataset, makes statistics anew and compares them with the dataset's.
 
-usage: read_gr00t.py DATASET SESSION     env GROOT_ROOT: a checkout of Isaac-GR00T (N1.6 or N1.7)
+usage: read_gr00t.py DATASET SESSION GROOT     GROOT: a checkout of Isaac-GR00T (N1.6 or N1.7)
 """
 import importlib.util
 import json
@@ -12,7 +12,7 @@ import sys
 import tempfile
 from pathlib import Path
 
-sys.path.insert(0, os.environ["GROOT_ROOT"])
+sys.path.insert(0, sys.argv[3])
 # decord and torchcodec crash in one process; GR00T takes the latter.
 sys.modules["decord"] = None
 
@@ -57,7 +57,7 @@ def main():
     dataset, session = sys.argv[1:3]
     config = configuration(dataset)
     loader = LeRobotEpisodeLoader(dataset, config)
-    check = Check(session, dataset)
+    check = Check.of(session, dataset)
     modality = json.load(open(Path(dataset) / "meta/modality.json"))
     for number in range(len(loader)):
         episode, rows = loader[number], Rows(dataset, number)

@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Reads a LeRobot dataset with the official lerobot package and compares it with the recording.
 
-usage: read_lerobot.py DATASET SESSION    (v3.0 directly; v2.1 by the package's own converter, on a copy)
+usage: read_lerobot.py DATASET SESSION [--causal]    (v3.0 directly; v2.1 by the package's own converter, on a copy)
 """
 import os
 import shutil
@@ -20,6 +20,24 @@ from lerobot.datasets.lerobot_dataset import LeRobotDataset  # noqa: E402
 from recording import Check  # noqa: E402
 
 
+def check_windows(dataset, plain):
+    """Windows of 16 actions and 2 images, at each end of each episode and at every 7th row."""
+    meta, checked = dataset.meta, 0
+    for number in range(meta.total_episodes):
+        episode = meta.episodes[number]
+        first, end = episode["dataset_from_index"], episode["dataset_to_index"]
+        for row in sorted({*range(first, end, 7), *range(first, first + 3), *range(end - 17, end)}):
+            checked += 1
+            item = dataset[row]
+            for offset, (action, pad) in enumerate(zip(item["action"], item["action_is_pad"])):
+                neighbour = min(row + offset, end - 1)
+                assert bool(pad) == (row + offset >= end), f"row {row} + {offset}: pad is {bool(pad)}"
+                assert (action.numpy() == plain[neighbour]).all(), f"row {row} + {offset}: not the action of row {neighbour}"
+            for key in meta.camera_keys:
+                assert item[key].shape[0] == 2 and bool(item[f"{key}_is_pad"][0]) == (row == first), f"row {row}, {key}"
+    print(f"{checked} windows: their actions, and they stop at episode ends")
+
+
 def main():
     source, session = sys.argv[1:3]
     root = Path(source)
@@ -30,7 +48,7 @@ def main():
         shutil.copytree(source, root)
         convert_dataset("local/copy", root=str(root), push_to_hub=False, force_conversion=True)
     dataset = LeRobotDataset("local/dataset", root=root)
-    check = Check(session, source)
+    check = Check.of(session, source, causal="--causal" in sys.argv, least_db=32)
     meta = dataset.meta
     columns = {name: np.asarray(dataset.hf_dataset.data.column(name).to_pylist()) for name in ("grid_time_ns", "observation.valid")}
     names = meta.features["observation.state"]["names"]
@@ -60,6 +78,15 @@ def main():
                 part = np.array(values)[both, start:stop]
                 check.numbers(number, side, at, part[:, :3], part[:, 3:9], part[:, 9:], f"{what} of episode {number}")
     check.close()
+    step = 1 / meta.fps
+    window = {"action": [k * step for k in range(16)]} | {key: [-step, 0.0] for key in meta.camera_keys}
+    plain = np.asarray(dataset.hf_dataset.data.column("action").to_pylist(), np.float32)
+    check_windows(LeRobotDataset("local/dataset", root=root, delta_timestamps=window), plain)
+    for key, feature in meta.features.items():
+        if feature["dtype"] in ("float32", "video"):
+            missing = {"min", "max", "mean", "std", "count", "q01", "q10", "q50", "q90", "q99"} - set(meta.stats[key])
+            # The converter brings along what v2.1 has.
+            assert not missing or root != Path(source), f"statistics of {key} lack {sorted(missing)}"
     print("OK")
 
 

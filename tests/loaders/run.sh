@@ -1,74 +1,89 @@
 #!/bin/sh
-# Exports a recorded session in every format, reads each dataset with its model's own loader, and compares what it
-# returns with the recording: run.sh PROGRAM SESSION FOLDER
+# Exports recorded sessions in every format, reads each dataset with its model's own loader, and compares what that returns
+# with the recording: run.sh PROGRAM FOLDER [EXO [GLOVES]]
 #
-# PROGRAM is dexumi, SESSION has episodes of an emulated or real rig with two hands or one, FOLDER takes the datasets.
-# LEROBOT_PYTHON    interpreter with lerobot[dataset]==0.6.1, mcap and mcap-protobuf-support
-# PEERS_PYTHON      interpreter with what the other loaders import (see docs/datasets.md)
-# DREAMZERO_ROOT, GROOT_ROOT (N1.7), GROOT16_ROOT (N1.6), DREAMDOJO_ROOT   checkouts
-# What has no variable is skipped and said to be.
+# FOLDER takes the datasets. EXO and GLOVES are sessions of an XHand exoskeleton and of two gloves; without them both are
+# recorded on emulated rigs into FOLDER (record.sh). README.md says which environment variables name the loaders; one whose
+# variable is not set is left out, and said. ONLY="read_gr00t.py read_umi.py" runs these alone.
 set -eu
 here=$(cd "$(dirname "$0")" && pwd)
-[ $# -eq 3 ] || { echo "usage: run.sh PROGRAM SESSION FOLDER" >&2; exit 2; }
-program=$1 session=$2 folder=$3
+[ $# -ge 2 ] && [ $# -le 4 ] || { echo "usage: run.sh PROGRAM FOLDER [EXO [GLOVES]]" >&2; exit 2; }
+program=$1 folder=$2
 mkdir -p "$folder"
+folder=$(cd "$folder" && pwd)
+python=$(sh "$here/python.sh")
 failed=0
+. "$here/datasets.sh"
+if [ $# -eq 2 ]; then
+    sh "$here/record.sh" "$program" "$folder"
+    set -- "$1" "$2" "$folder/exo/session" "$folder/gloves/session"
+fi
+exo=$(cd "$3" && pwd)
+gloves=${4:+$(cd "$4" && pwd)}
 
-# dataset FORMAT NAME [OPTION...]: exported anew, and checked by dexumi verify.
-dataset() {
-    format=$1 name=$2
-    shift 2
-    rm -rf "${folder:?}/$name"
-    # 3: done, but a cell was held over a gap, which the loaders are told.
-    "$program" export "$session" --format "$format" --out "$folder/$name" --keep-idle "$@" || [ $? -eq 3 ]
-    "$program" verify "$folder/$name"
+# Whether the checkout that a variable names is there.
+has() {
+    eval "root=\${$1:-}"
+    [ -n "$root" ] || { echo "== $2: left out, $1 names no checkout"; return 1; }
+    [ -d "$root" ] || { echo "== $2: FAILED, $1=$root is no folder"; failed=1; return 1; }
+}
+wanted() {
+    case " ${ONLY:-$1} " in *" $1 "*) ;; *) return 1 ;; esac
 }
 
-# loader TITLE INTERPRETER SCRIPT ARGUMENT...
-loader() {
-    title=$1 python=$2
-    shift 2
-    echo "== $title"
-    if "$python" "$@"; then echo "== $title: passed"; else echo "== $title: FAILED"; failed=1; fi
-}
-
-skip() { echo "== $1: skipped, $2 is not set"; }
-
-if [ -n "${LEROBOT_PYTHON:-}" ]; then
-    dataset lerobot-v3 v3
-    loader "lerobot, v3.0" "$LEROBOT_PYTHON" "$here/read_lerobot.py" "$folder/v3" "$session"
-    dataset lerobot-v2.1 v21
-    loader "lerobot, v2.1" "$LEROBOT_PYTHON" "$here/read_lerobot.py" "$folder/v21" "$session"
-else
-    skip lerobot LEROBOT_PYTHON
-fi
-if [ -z "${PEERS_PYTHON:-}" ]; then
-    skip "all other loaders" PEERS_PYTHON
-    exit $failed
-fi
-if [ -n "${DREAMZERO_ROOT:-}" ]; then
-    dataset dreamzero dreamzero --variant reduced
-    for backend in decord torchcodec; do
-        loader "DreamZero, $backend" "$PEERS_PYTHON" "$here/read_dreamzero.py" "$folder/dreamzero" "$session" $backend
-    done
-else
-    skip DreamZero DREAMZERO_ROOT
-fi
-for version in n1.7 n1.6; do
-    if [ $version = n1.7 ]; then variable=GROOT_ROOT root=${GROOT_ROOT:-}; else variable=GROOT16_ROOT root=${GROOT16_ROOT:-}; fi
-    if [ -n "$root" ]; then
-        dataset gr00t "gr00t-$version" --variant $version --image-size 320x240
-        GROOT_ROOT=$root loader "GR00T $version" "$PEERS_PYTHON" "$here/read_gr00t.py" "$folder/gr00t-$version" "$session"
-    else
-        skip "GR00T $version" $variable
+# lerobot_layouts SESSION KIND: what exoskeletons and gloves have in common.
+lerobot_layouts() {
+    from=$1 kind=$2
+    if wanted read_lerobot.py; then
+        dataset "$from" lerobot-v3 "$kind/v3" && check "lerobot, v3.0 ($kind)" read_lerobot.py "$folder/$kind/v3" "$from"
+        dataset "$from" lerobot-v2.1 "$kind/v21" && check "lerobot, v2.1 by its converter ($kind)" read_lerobot.py "$folder/$kind/v21" "$from"
     fi
-done
-if [ -n "${DREAMDOJO_ROOT:-}" ]; then
-    dataset dreamdojo cups_g1
-    loader "DreamDojo, g1" "$PEERS_PYTHON" "$here/read_dreamdojo.py" "$folder/cups_g1" "$session"
-    dataset dreamdojo cups --variant video
-    loader "DreamDojo, videos" "$PEERS_PYTHON" "$here/read_dreamdojo.py" "$folder/cups" "$session"
-else
-    skip DreamDojo DREAMDOJO_ROOT
+    if wanted read_dreamzero.py && has DREAMZERO_ROOT DreamZero && dataset "$from" dreamzero "$kind/dreamzero" --variant reduced; then
+        for backend in decord torchcodec; do
+            check "DreamZero, $backend ($kind)" read_dreamzero.py "$folder/$kind/dreamzero" "$from" $backend
+        done
+    fi
+    if wanted read_gr00t.py; then
+        for version in n1.7 n1.6; do
+            variable=$([ $version = n1.7 ] && echo GROOT_ROOT || echo GROOT16_ROOT)
+            if has $variable "GR00T $version" && dataset "$from" gr00t "$kind/gr00t-$version" --variant $version --image-size 320x240; then
+                check "GR00T $version ($kind)" read_gr00t.py "$folder/$kind/gr00t-$version" "$from" "$root"
+            fi
+        done
+    fi
+    if wanted read_dreamdojo.py && has DREAMDOJO_ROOT DreamDojo; then
+        dataset "$from" dreamdojo "$kind/cups_g1" && check "DreamDojo, g1 ($kind)" read_dreamdojo.py "$folder/$kind/cups_g1" "$from"
+        dataset "$from" dreamdojo "$kind/dexumi_cups" --variant own &&
+            check "DreamDojo, own slots ($kind)" read_dreamdojo.py "$folder/$kind/dexumi_cups" "$from"
+        dataset "$from" dreamdojo "$kind/cups" --variant video &&
+            check "DreamDojo, videos and latent actions ($kind)" read_dreamdojo.py "$folder/$kind/cups" "$from"
+    fi
+    if wanted read_dexumi.py && has DEXUMI_ROOT DexUMI && dataset "$from" dexumi-zarr "$kind/zarr"; then
+        check "DexUMI ($kind)" read_dexumi.py "$folder/$kind/zarr" "$from"
+    fi
+    if wanted read_umi.py && has UMI_ROOT UMI && dataset "$from" umi-zarr "$kind/umi"; then
+        check "UMI ($kind)" read_umi.py "$folder/$kind/umi" "$from"
+    fi
+}
+
+"$program" retarget "$exo" >"$folder/retarget.log"
+lerobot_layouts "$exo" exo
+if wanted read_egoscale.py && has EGOSCALE_ROOT open-egoscale && dataset "$exo" egoscale exo/egoscale --variant robot; then
+    for stage in 2 3; do
+        check "open-egoscale, stage $stage (exo)" read_egoscale.py "$folder/exo/egoscale" "$exo" $stage
+    done
+fi
+if [ -n "$gloves" ]; then
+    "$program" retarget "$gloves" >>"$folder/retarget.log"
+    lerobot_layouts "$gloves" gloves
+    if wanted read_egoscale.py && has EGOSCALE_ROOT open-egoscale; then
+        "$program" retarget "$gloves" --hand sharpa_right >>"$folder/retarget.log"
+        dataset "$gloves" egoscale gloves/egoscale --hand sharpa_right && for stage in 1 2; do
+            check "open-egoscale, stage $stage (gloves)" read_egoscale.py "$folder/gloves/egoscale" "$gloves" $stage
+        done
+    fi
+    if wanted read_mano.py && has DREAMDOJO_ROOT "DreamDojo, MANO" && dataset "$gloves" dreamdojo-mano gloves/egodex_21; then
+        check "DreamDojo, MANO (gloves)" read_mano.py "$folder/gloves/egodex_21" "$gloves" xhand_left xhand_right
+    fi
 fi
 exit $failed

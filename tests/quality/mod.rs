@@ -1,7 +1,8 @@
 //! `dexumi check` against recordings whose faults are known.
 //!
 //! `DEXUMI_LONG=1 cargo test --release --test end_to_end quality -- --nocapture` takes 100 clean
-//! recordings and 10 of each kind of fault, and prints the table of docs/quality.md.
+//! recordings and 10 of each kind of fault, and prints the table of docs/quality.md; with `DEXUMI_SERIES=1` and
+//! so on, of other motions and seeds than those by which the thresholds were set.
 
 mod faults;
 pub mod studio;
@@ -83,7 +84,8 @@ struct Count {
 fn seeded_faults_are_found_and_clean_episodes_are_left_alone() {
     // Drawing takes the cores.
     let _alone = alone();
-    let studio = Studio::open();
+    let series = std::env::var("DEXUMI_SERIES").map_or(0, |n| n.parse().expect("a number"));
+    let studio = Studio::open(series);
     let (clean, each, seconds) = if long() {
         (100, 10, 12.0)
     } else {
@@ -115,7 +117,7 @@ fn seeded_faults_are_found_and_clean_episodes_are_left_alone() {
         let session = folder.path().join(format!("fault_{kind}"));
         for number in 0..each {
             let mut take = takes[(number * 7 + kind) % takes.len()].clone();
-            let mut dice = Dice::new((1000 * kind + number) as u64 + 77);
+            let mut dice = studio.dice((1000 * kind + number) as u64 + 77);
             (fault.seed)(&mut take, &mut dice);
             take.id = format!("0199c0de-0000-7000-9000-{kind:04}{number:08}");
             studio.write(&take, &session, number as u32);
@@ -167,7 +169,7 @@ fn seeded_faults_are_found_and_clean_episodes_are_left_alone() {
 fn duplicates(studio: &Studio, takes: &[Take], count: usize, session: &Path) -> Count {
     for number in 0..count {
         let mut take = takes[number].clone();
-        let mut dice = Dice::new(number as u64 + 5000);
+        let mut dice = studio.dice(number as u64 + 5000);
         for pose in &mut take.wrist {
             (0..3).for_each(|i| pose.value.0.translation.vector[i] += 0.0005 * dice.gauss());
         }
@@ -216,7 +218,7 @@ fn print_table(
 
 /// A session of two good episodes and one whose camera is out of focus.
 fn small_session(folder: &Path) -> PathBuf {
-    let studio = Studio::open();
+    let studio = Studio::open(0);
     let session = folder.join("session");
     for number in 0..3 {
         let mut take = studio.take(200 + number, 4.0);
@@ -300,7 +302,7 @@ fn verdicts_are_kept_made_anew_and_filtered_by() {
 #[test]
 fn an_arm_that_is_named_is_asked_whether_it_reaches() {
     let folder = tempfile::tempdir().expect("a folder");
-    let studio = Studio::open();
+    let studio = Studio::open(0);
     studio.write(&studio.take(300, 3.0), folder.path(), 0);
     let arguments = ["check", text(folder.path()), "--json", "--arm", "ur5e"];
     let said = said(&run_well(&arguments, &[0]));

@@ -138,14 +138,17 @@ pub struct Take {
 /// Draws takes.
 pub struct Studio {
     scene: EmulatedScene,
+    /// Which takes: those of another series have another wrist's path, other noise, other faults.
+    series: u64,
     pub hand: Arc<Hand>,
 }
 
 impl Studio {
-    pub fn open() -> Self {
+    /// Series 0 is that by which thresholds were set.
+    pub fn open(series: u64) -> Self {
         let folder = tempfile::tempdir().expect("a folder");
         let wrist = folder.path().join("wrist.npy");
-        std::fs::write(&wrist, reaching()).expect("written");
+        std::fs::write(&wrist, reaching(42 + 1000 * series)).expect("written");
         let scene = EmulatedScene::new(&SceneOptions {
             width: SIZE.0,
             height: SIZE.1,
@@ -155,14 +158,20 @@ impl Studio {
         });
         Self {
             scene: scene.expect("a scene"),
+            series,
             hand: Arc::new(Hand::by_name(HAND).expect("built in")),
         }
+    }
+
+    /// The series' numbers for a seed below 100,000.
+    pub fn dice(&self, seed: u64) -> Dice {
+        Dice::new(100_000 * self.series + seed)
     }
 
     /// A recording as it is on a good day: another part of the scene at another pace for each
     /// seed, noise, a few lost images, late packets, a camera that is some milliseconds off.
     pub fn take(&self, seed: u64, seconds: f64) -> Take {
-        let mut dice = Dice::new(seed);
+        let mut dice = self.dice(seed);
         let from = dice.between(0.0, WRIST_S - 2.0 * seconds);
         let pace = dice.between(0.7, 1.4);
         let scene_s = |t: f64| from + pace * t;
@@ -318,8 +327,8 @@ impl Studio {
 /// A wrist that reaches from place to place as people do: 0.5 to 1.2 s each, with least jerk (Flash
 /// and Hogan, J. Neuroscience 5, 1985), now and then with a rest. As `.npy`, shape (n, 7): x, y, z [m],
 /// quaternion x, y, z, w.
-fn reaching() -> Vec<u8> {
-    let mut dice = Dice::new(42);
+fn reaching(seed: u64) -> Vec<u8> {
+    let mut dice = Dice::new(seed);
     let place = |dice: &mut Dice| {
         let mut around = |size: f64| dice.between(-size, size);
         let shift = [around(0.14), around(0.14), around(0.06)];

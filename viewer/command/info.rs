@@ -12,6 +12,7 @@ use dexumi_episode::{
 };
 use dexumi_export::import;
 use serde::Serialize;
+use serde_json::Value;
 
 use super::{all_episodes, print_json};
 use crate::{Exit, terminal};
@@ -47,7 +48,8 @@ struct Report {
     recovered: Option<Recovered>,
     /// Of an episode that `dexumi import` made: from what, and what that never had.
     imported: Option<BTreeMap<String, String>>,
-    ledger: Ledger,
+    /// Of an imported episode `suspect` and `missing` are null where they are not known.
+    ledger: BTreeMap<String, Value>,
     balances: bool,
     clocks: BTreeMap<String, Option<ClockFit>>,
     /// What the devices say of themselves, by stream.
@@ -56,10 +58,11 @@ struct Report {
     notes: Notes,
 }
 
-fn report(path: &Path) -> Result<Report> {
+fn report(path: &Path) -> Result<(Report, Ledger)> {
     let episode = Episode::open(path)?;
+    let ledger = episode.ledger.clone();
     let unix_s = |time: SessionTime| time.nanos().div_euclid(1_000_000_000);
-    Ok(Report {
+    let report = Report {
         path: path.to_owned(),
         bytes: episode.file.size(),
         start: terminal::rfc3339(unix_s(episode.interval.0)),
@@ -75,7 +78,7 @@ fn report(path: &Path) -> Result<Report> {
             .ledger
             .values()
             .all(dexumi_episode::StreamLedger::balances),
-        ledger: episode.ledger.clone(),
+        ledger: ledger_of(&episode),
         clocks: episode
             .clocks
             .iter()
@@ -97,29 +100,50 @@ fn report(path: &Path) -> Result<Report> {
             .collect(),
         notes: Notes::load(path)?,
         episode: episode.info,
-    })
+    };
+    Ok((report, ledger))
+}
+
+/// Counts by stream. A source that had neither checksums nor sequences left nothing by which suspect
+/// or missing samples can be told: of an imported stream a zero there is no number.
+fn ledger_of(episode: &Episode) -> BTreeMap<String, Value> {
+    let is_imported = episode.file.metadata(import::RECORD).is_some();
+    let entries = episode.ledger.iter().map(|(stream, counts)| {
+        let mut entry = serde_json::to_value(counts).unwrap_or_default();
+        if is_imported {
+            for (key, count) in [("suspect", counts.suspect), ("missing", counts.missing)] {
+                if count == 0 {
+                    entry[key] = Value::Null;
+                }
+            }
+        }
+        (stream.clone(), entry)
+    });
+    entries.collect()
 }
 
 impl Info {
     /// Looks.
     pub fn run(self) -> Result<Exit> {
-        let reports = all_episodes(&self.paths)?
-            .iter()
-            .map(|path| report(path))
-            .collect::<Result<Vec<_>>>()?;
+        let mut lossy = false;
+        let mut reports = Vec::new();
+        for path in all_episodes(&self.paths)? {
+            let (report, ledger) = report(&path)?;
+            lossy |=
+                report.recovered.is_some() || ledger.values().any(|counts| !counts.is_clean());
+            if !self.json {
+                print(&report, &ledger);
+            }
+            reports.push(report);
+        }
         if self.json {
             print_json(&reports)?;
-        } else {
-            reports.iter().for_each(print);
         }
-        let lossy = reports.iter().any(|report| {
-            report.recovered.is_some() || report.ledger.values().any(|ledger| !ledger.is_clean())
-        });
         Ok(if lossy { Exit::Lossy } else { Exit::Done })
     }
 }
 
-fn print(report: &Report) {
+fn print(report: &Report, ledger: &Ledger) {
     let info = &report.episode;
     println!("{}", report.path.display());
     println!(
@@ -179,7 +203,12 @@ fn print(report: &Report) {
         "jitter ms",
         "bound ms"
     );
-    for (stream, ledger) in &report.ledger {
+    for (stream, ledger) in ledger {
+        // What is null in the report was never known.
+        let told = |key: &str| match report.ledger.get(stream).map(|entry| &entry[key]) {
+            Some(Value::Number(count)) => count.to_string(),
+            _ => "—".to_owned(),
+        };
         let fit = report.clocks.get(stream).and_then(Option::as_ref);
         let millis = |nanos| format!("{:.3}", Delta::from_nanos(nanos).secs_f64() * 1e3);
         let [state, skew, jitter, bound] = match fit {
@@ -197,8 +226,8 @@ fn print(report: &Report) {
             ledger.received,
             ledger.written,
             ledger.lost(),
-            ledger.suspect,
-            ledger.missing,
+            told("suspect"),
+            told("missing"),
         );
         for (kind, count) in &ledger.losses {
             println!("    {count} {kind}");

@@ -26,8 +26,8 @@ use crate::ffmpeg::Encoder;
 use crate::fit::Fit;
 use crate::flat::rotation_6d_columns;
 use crate::formats::{Episodes, Format};
-use crate::hdf5::{Group, Numbers};
-use crate::model::{CameraRole, HandMotion, Resampled, Side};
+use crate::hdf5::{Group, Numbers, times};
+use crate::model::{CameraRole, CameraTrack, HandMotion, Resampled, Side};
 use crate::options::{Options, Progress, Report};
 use crate::video::Job;
 
@@ -172,6 +172,7 @@ impl Container for DreamDojoMano {
         );
         book.count_images(0, &chosen[0], &fit);
         let frame = if world.is_some() { "camera" } else { "world" };
+        episode.cameras = chosen;
         file(&episode, &hands, frame).write(&self.root.join(stem).with_extension("hdf5"))
     }
 
@@ -239,6 +240,7 @@ fn file(episode: &Resampled, hands: &[(Side, Vec<Turns>)], frame: &str) -> Group
         }
         rot6d.group(side, joints);
     }
+    file.group("timestamps", times(episode, |track| track.name.clone()));
     file.group("wrist", wrist);
     file.group("rot6d", rot6d);
     file

@@ -30,7 +30,7 @@ use crate::ffmpeg::Encoder;
 use crate::fit::Fit;
 use crate::flat::rotation_6d_rows;
 use crate::formats::{Episodes, Format};
-use crate::hdf5::{Group, Numbers};
+use crate::hdf5::{Group, Numbers, times};
 use crate::model::{CameraRole, CameraTrack, HandMotion, Resampled};
 use crate::options::{Options, Progress, Report};
 use crate::video::Job;
@@ -466,7 +466,7 @@ impl EgoScale {
         ] {
             meta.attribute(name, words);
         }
-        let mut timestamps = Group::default();
+        let mut timestamps = times(episode, |track| view(track).unwrap_or_default().to_owned());
         let seconds = (0..=steps)
             .map(|k| k as f64 / f64::from(episode.fps))
             .collect();

@@ -5,7 +5,10 @@ use std::path::Path;
 
 use hdf5_pure::{AttrValue, File, FileBuilder, GroupBuilder};
 
+use dexumi_episode::SessionTime;
+
 use crate::error::ExportError;
+use crate::model::{CameraTrack, Resampled};
 
 /// A group, or the file itself: arrays, attributes, and groups below it.
 #[derive(Default)]
@@ -19,6 +22,8 @@ pub(crate) struct Group {
 pub(crate) enum Numbers {
     F32(Vec<f32>),
     F64(Vec<f64>),
+    I64(Vec<i64>),
+    U8(Vec<u8>),
 }
 
 impl Group {
@@ -45,6 +50,8 @@ impl Group {
             match numbers {
                 Numbers::F32(values) => array.with_f32_data(&values),
                 Numbers::F64(values) => array.with_f64_data(&values),
+                Numbers::I64(values) => array.with_i64_data(&values),
+                Numbers::U8(values) => array.with_u8_data(&values),
             }
             .with_shape(&shape);
         }
@@ -75,6 +82,25 @@ impl Group {
     }
 }
 
+/// When the steps of an episode are and when the images shown at them were taken, on the
+/// session clock [ns], and whether all of a step was measured; cameras as `name` calls them.
+pub(crate) fn times(episode: &Resampled, name: impl Fn(&CameraTrack) -> String) -> Group {
+    let steps = episode.steps();
+    let nanos = |times: &[SessionTime]| {
+        Numbers::I64(times.iter().take(steps).map(|t| t.nanos()).collect())
+    };
+    let mut group = Group::default();
+    group.array("grid_time_ns", &[steps], nanos(&episode.times));
+    let valid = (0..steps).map(|k| u8::from(episode.is_valid(k))).collect();
+    group.array("valid", &[steps], Numbers::U8(valid));
+    let mut captures = Group::default();
+    for track in &episode.cameras {
+        captures.array(&name(track), &[steps], nanos(&track.capture_times));
+    }
+    group.group("capture_time_ns", captures);
+    group
+}
+
 /// A file to check.
 pub(crate) struct Reader(File);
 
@@ -101,6 +127,36 @@ impl Reader {
             Some(at) => Err(format!("{key}: value {at} is not finite")),
             None => Ok((shape, values)),
         }
+    }
+
+    /// Checks what [`times`] writes: `rows` grid times that increase, and a capture time for each of
+    /// them of each camera.
+    pub fn check_times(&self, group: &str, rows: u64, cameras: &[&str]) -> Result<(), String> {
+        let of = |name: &str| {
+            let (shape, values) = self.array(&format!("{group}/{name}"))?;
+            if shape != [rows] {
+                return Err(format!(
+                    "{group}/{name}: expected {rows} rows, got {shape:?}"
+                ));
+            }
+            Ok(values)
+        };
+        if !of("grid_time_ns")?.is_sorted_by(|a, b| a < b) {
+            return Err(format!("{group}/grid_time_ns does not increase"));
+        }
+        if of("valid")?
+            .iter()
+            .any(|&valid| valid != 0.0 && valid != 1.0)
+        {
+            return Err(format!("{group}/valid holds other numbers than 0 and 1"));
+        }
+        for camera in cameras {
+            let name = format!("capture_time_ns/{camera}");
+            if !of(&name)?.is_sorted() {
+                return Err(format!("{group}/{name} goes back"));
+            }
+        }
+        Ok(())
     }
 
     /// An attribute in words.
@@ -136,6 +192,8 @@ mod tests {
         );
         let mut outer = Group::default();
         outer.array("a", &[2], Numbers::F64(vec![0.1, -1e300]));
+        outer.array("time", &[2], Numbers::I64(vec![-3, 1 << 52]));
+        outer.array("valid", &[2], Numbers::U8(vec![0, 1]));
         outer.group("inner", inner);
         outer.attribute("task", "öffne die Schublade");
         let mut file = Group::default();
@@ -143,6 +201,12 @@ mod tests {
         file.write(&path).unwrap();
         let read = Reader::open(&path).unwrap();
         assert_eq!(read.array("outer/a").unwrap(), (vec![2], vec![0.1, -1e300]));
+        let time = vec![-3.0, (1_u64 << 52) as f64];
+        assert_eq!(read.array("outer/time").unwrap(), (vec![2], time));
+        assert_eq!(
+            read.array("outer/valid").unwrap(),
+            (vec![2], vec![0.0, 1.0])
+        );
         let values = vec![0.5, 1.0, 1.5, 2.0, 2.5, 3.0];
         assert_eq!(read.array("outer/inner/b").unwrap(), (vec![2, 3], values));
         assert_eq!(

@@ -345,7 +345,12 @@ impl Resampled {
     #[must_use]
     pub fn is_valid(&self, k: usize) -> bool {
         self.hands.iter().all(|hand| {
-            hand.valid[k] && hand.valid[k + 1] && hand.force.as_ref().is_none_or(|f| f.valid[k])
+            let force = hand.force.as_ref();
+            let keypoints = hand.keypoints.as_ref();
+            hand.valid[k]
+                && hand.valid[k + 1]
+                && force.is_none_or(|force| force.valid[k])
+                && keypoints.is_none_or(|keypoints| keypoints.valid[k])
         }) && self.cameras.iter().all(|camera| camera.valid[k])
     }
 }

@@ -13,6 +13,7 @@
 
 use std::path::Path;
 
+use dexumi_episode::SessionTime;
 use serde_json::json;
 
 use crate::containers::{self, Book, Container, Told, fault, quality};
@@ -83,6 +84,9 @@ fn write(
             store,
             robots: Vec::new(),
             cameras: Vec::new(),
+            grid: Rows::new("meta/grid_time_ns", Type::I64, None),
+            valid: Rows::new("meta/valid", Type::Bool, None),
+            captures: Vec::new(),
             ends: Vec::new(),
             episodes: Vec::new(),
             about: serde_json::Value::Null,
@@ -95,6 +99,10 @@ struct UmiZarr {
     /// Position, rotation, width, start and end pose of each.
     robots: Vec<[Rows; 5]>,
     cameras: Vec<Images>,
+    /// Grid times and validity of the steps, capture times of each camera's images.
+    grid: Rows,
+    valid: Rows,
+    captures: Vec<Rows>,
     ends: Vec<i64>,
     /// Id, task and verdict of each episode.
     episodes: Vec<serde_json::Value>,
@@ -159,6 +167,17 @@ impl Container for UmiZarr {
             let array = &mut self.cameras[place];
             still.each(|jpeg| array.push(&mut self.store, jpeg))?;
         }
+        let nanos = |times: &[SessionTime]| -> Vec<i64> {
+            times.iter().take(steps).map(|t| t.nanos()).collect()
+        };
+        self.grid
+            .push(&mut self.store, Values::I64(&nanos(&episode.times)))?;
+        let valid: Vec<bool> = (0..steps).map(|k| episode.is_valid(k)).collect();
+        self.valid.push(&mut self.store, Values::Bool(&valid))?;
+        for (rows, &at) in self.captures.iter_mut().zip(&chosen) {
+            let times = nanos(&episode.cameras[at].capture_times);
+            rows.push(&mut self.store, Values::I64(&times))?;
+        }
         let last = self.ends.last().copied().unwrap_or(0);
         self.ends.push(last + steps as i64);
         self.episodes.push(json!({
@@ -191,6 +210,9 @@ impl Container for UmiZarr {
         }
         for camera in self.cameras {
             camera.finish(&mut self.store)?;
+        }
+        for rows in [self.grid, self.valid].into_iter().chain(self.captures) {
+            rows.finish(&mut self.store)?;
         }
         let mut ends = Rows::new("meta/episode_ends", Type::I64, None);
         ends.push(&mut self.store, Values::I64(&self.ends))?;
@@ -232,6 +254,12 @@ impl UmiZarr {
         self.cameras = sizes
             .enumerate()
             .map(|(camera, size)| Images::new(format!("data/camera{camera}_rgb"), size))
+            .collect();
+        self.captures = (0..chosen.len())
+            .map(|camera| {
+                let key = format!("meta/camera{camera}_capture_time_ns");
+                Rows::new(key, Type::I64, None)
+            })
             .collect();
         let cameras: Vec<_> = chosen.iter().map(|&at| &episode.cameras[at].name).collect();
         let hands: Vec<_> = episode.hands.iter().map(|hand| &hand.hand).collect();

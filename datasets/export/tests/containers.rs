@@ -583,6 +583,26 @@ fn umi_zarr_that_breaks_a_rule_is_refused() {
         "umi-zarr",
         &[
             (
+                "time that stands still",
+                |d| {
+                    inside(d, |r| {
+                        let path = r.join("meta/grid_time_ns/0");
+                        let first = std::fs::read(&path).unwrap()[..8].to_vec();
+                        patch(&path, 8, &first)
+                    })
+                },
+                "does not increase",
+            ),
+            (
+                "no capture times",
+                |d| {
+                    inside(d, |r| {
+                        std::fs::remove_dir_all(r.join("meta/camera0_capture_time_ns")).unwrap()
+                    })
+                },
+                "no array meta/camera0_capture_time_ns",
+            ),
+            (
                 "no hierarchy",
                 |d| inside(d, |r| std::fs::remove_file(r.join(".zgroup")).unwrap()),
                 "no .zgroup",
@@ -728,6 +748,15 @@ fn egoscale_that_breaks_a_rule_is_refused() {
     refused(
         "egoscale",
         &[
+            (
+                "capture times out of order",
+                |d| {
+                    hdf5(&d.join(NUMBERS), "timestamps/capture_time_ns/head", |v| {
+                        v.swap(3, 8)
+                    })
+                },
+                "goes back",
+            ),
             (
                 "no rate",
                 |d| {
@@ -921,6 +950,15 @@ fn dreamdojo_mano_that_breaks_a_rule_is_refused() {
     refused(
         "dreamdojo-mano",
         &[
+            (
+                "time that goes back",
+                |d| {
+                    hdf5(&d.join(EPISODE), "timestamps/grid_time_ns", |v| {
+                        v.swap(3, 8)
+                    })
+                },
+                "does not increase",
+            ),
             (
                 "numbers without a video",
                 |d| std::fs::remove_file(d.join(EPISODE).with_extension("mp4")).unwrap(),

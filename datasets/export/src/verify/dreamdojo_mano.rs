@@ -102,5 +102,7 @@ fn numbers(path: &Path) -> Result<u64, ExportError> {
             read(format!("rot6d/{side}/{joint}"), 6).map_err(broken)?;
         }
     }
-    Ok(rows.unwrap_or(0))
+    let rows = rows.unwrap_or(0);
+    file.check_times("timestamps", rows, &[]).map_err(broken)?;
+    Ok(rows)
 }

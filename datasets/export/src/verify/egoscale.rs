@@ -108,6 +108,9 @@ fn episode_file(path: &Path, id: &str, fps: u32) -> Result<u64, ExportError> {
             "timestamps/step: expected k/{fps} for each k"
         )));
     }
+    let first = VIEWS[0].1;
+    file.check_times("timestamps", rows, &[first])
+        .map_err(broken)?;
     let of = |name: &str, shape: &[u64]| {
         let (own, values) = file.array(&format!("signals/{name}")).map_err(broken)?;
         equal(format!("shape of signals/{name}"), shape, &own[..], path)?;

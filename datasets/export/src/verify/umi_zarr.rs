@@ -108,6 +108,18 @@ pub(super) fn check(dataset: &Path, tools: &Tools) -> Result<Verified, ExportErr
     if let Some(extra) = names.iter().find(|name| !known.contains(name)) {
         return Err(store.broken(format!("superfluous: data/{extra}")));
     }
+    // The loader takes all of `meta` along; without these, no row can be found in its recording.
+    store.numbers("meta/valid", Type::Bool, Some(rows), None)?;
+    let (_, grid) = store.numbers("meta/grid_time_ns", Type::I64, Some(rows), None)?;
+    for ends in starts.windows(2) {
+        if !grid[ends[0] as usize..ends[1] as usize].is_sorted_by(|a, b| a < b) {
+            return Err(store.broken("meta/grid_time_ns does not increase within an episode"));
+        }
+    }
+    for camera in 0..cameras {
+        let key = format!("meta/camera{camera}_capture_time_ns");
+        store.numbers(&key, Type::I64, Some(rows), None)?;
+    }
     for entry in std::fs::read_dir(dataset).map_err(ExportError::io("list a folder", dataset))? {
         let name = entry
             .map_err(ExportError::io("list a folder", dataset))?
