@@ -8,6 +8,7 @@ use dexumi_episode::align::{DEFAULT_MAX_GAP, Timeline};
 use dexumi_episode::schema::{Encoders, Force, PoseInFrame};
 use dexumi_episode::{Calibration, Episode, JointCalibration, JointMap};
 use dexumi_retarget::Hand;
+use raw::Exo;
 
 use crate::program::{alone, json, run, run_well, text};
 
@@ -189,17 +190,17 @@ fn what_the_source_never_had_is_said() {
     assert!(session.join("episode_0001.mcap").is_file());
 }
 
-#[test]
-fn an_imported_episode_is_retargeted_and_exported() {
-    let _alone = alone();
-    let folder = tempfile::tempdir().expect("a folder");
-    let (session, _) = imported(folder.path());
-    let hand = Hand::by_name("xhand_right").expect("a hand");
+/// Sensor angles [rad] that stand for a joint's limits in the tests.
+const SENSOR_RAD: [f64; 2] = [1.4, 2.6];
+
+/// Gives a session a calibration: each joint a straight line through its limits.
+fn calibrate(session: &Path, name: &str) {
+    let hand = Hand::by_name(name).expect("a hand");
     let mut calibration = Calibration::new();
     let joint = |(channel, (name, &(lower, upper))): (usize, (&str, &(f64, f64)))| JointMap {
         name: name.to_owned(),
         channel,
-        sensor_rad: vec![1.4, 2.6],
+        sensor_rad: SENSOR_RAD.to_vec(),
         joint_rad: vec![lower, upper],
         residual_rms_rad: 0.0,
         residual_max_rad: 0.0,
@@ -208,7 +209,7 @@ fn an_imported_episode_is_retargeted_and_exported() {
         noise_rad: 0.0,
     };
     let joints = JointCalibration {
-        hand: "xhand_right".to_owned(),
+        hand: name.to_owned(),
         created: "2026-01-01T00:00:00Z".to_owned(),
         method: "a straight line".to_owned(),
         source: "this test".to_owned(),
@@ -223,6 +224,187 @@ fn an_imported_episode_is_retargeted_and_exported() {
     calibration
         .save(&session.join("calibration.toml"))
         .expect("saved");
+}
+
+/// What DexUMI recorded comes back in its own training format: poses, motors, force and images of each step are those
+/// of the source at the step's time.
+#[test]
+fn an_imported_episode_returns_to_dexumi_s_own_format() {
+    let _alone = alone();
+    for (exo, name, joints) in [
+        (Exo::XHand, "xhand_right", 12),
+        (Exo::Inspire, "inspire_right", 6),
+    ] {
+        let folder = tempfile::tempdir().expect("a folder");
+        let source = folder.path().join("episode_0");
+        raw::write_of(exo, &source, SECONDS);
+        let session = folder.path().join("session");
+        let target = text(&session);
+        run_well(
+            &[
+                "import",
+                "dexumi",
+                text(&source),
+                "--task",
+                "t",
+                "--out",
+                target,
+            ],
+            &[0],
+        );
+        calibrate(&session, name);
+        let out = folder.path().join("dataset");
+        let arguments = [
+            "export",
+            target,
+            "--format",
+            "dexumi-zarr",
+            "--out",
+            text(&out),
+        ];
+        let gap = ["--max-gap-ms", "120"];
+        run_well(&[&arguments[..], &gap[..]].concat(), &[0, 3]);
+
+        let episode = Episode::open(&session.join("episode_0000.mcap")).expect("an episode");
+        let group = out.join("right.zarr/episode_0");
+        // When a step was, on the recorder's clock [s].
+        let host_s = |nanos: f64| {
+            let session = dexumi_episode::SessionTime::from_nanos(nanos as i64);
+            episode.info.anchor.to_host(session).nanos() as f64 * 1e-9
+        };
+        let times: Vec<f64> = numbers(&group.join("grid_time_ns/0"), i64::from_le_bytes)
+            .map(|nanos| host_s(nanos as f64))
+            .collect();
+        let steps = times.len();
+        assert!((40..=60).contains(&steps), "{name}: {steps} steps");
+        // Which sample of a stream a time is, in parts of one.
+        let place = |receive: &[f64], latency_s: f64, time: f64| {
+            let next = receive
+                .partition_point(|t| t - latency_s <= time)
+                .clamp(1, receive.len() - 1);
+            let (a, b) = (receive[next - 1], receive[next]);
+            (next - 1) as f64 + (time + latency_s - a) / (b - a)
+        };
+        let hand = Hand::by_name(name).expect("a hand");
+        let boards = raw::receive_times(raw::COUNTS[2], SECONDS);
+        // What the export should hold of a joint at a time: the motor's command / 1000, or radians * 3.
+        let motor = |joint: usize, time: f64| {
+            let k = place(&boards, 0.0, time);
+            let angle = |k: usize| {
+                let counts = raw::encoder_counts(k);
+                f64::from(counts[joint]) / f64::from(counts[12]) * std::f64::consts::TAU
+            };
+            let at = k.floor() as usize;
+            let sensor = angle(at) + (k - at as f64) * (angle(at + 1) - angle(at));
+            let (lower, upper) = hand.limits()[joint];
+            let share = (sensor - SENSOR_RAD[0]) / (SENSOR_RAD[1] - SENSOR_RAD[0]);
+            let position = lower + share * (upper - lower);
+            match exo {
+                Exo::XHand => 3.0 * position,
+                Exo::Inspire => hand.motors()[joint].command(position) / 1000.0,
+            }
+        };
+        let action: Vec<f32> =
+            numbers(&group.join("hand_action/0.0"), f32::from_le_bytes).collect();
+        let state: Vec<f32> =
+            numbers(&group.join("proprioception/0.0"), f32::from_le_bytes).collect();
+        assert_eq!(
+            (action.len(), state.len()),
+            (joints * steps, joints * steps),
+            "{name}"
+        );
+        let step_s = 1.0 / 15.0;
+        for k in 0..steps {
+            for joint in 0..joints {
+                for (what, got, time) in [
+                    ("state", state[joints * k + joint], times[k]),
+                    ("action", action[joints * k + joint], times[k] + step_s),
+                ] {
+                    // The board scans its channels one after another, up to 6 ms before the packet.
+                    let expected =
+                        [0.0, 0.002, 0.004, 0.006].map(|early| motor(joint, time + early));
+                    let off = expected.map(|value| (f64::from(got) - value).abs());
+                    let nearest = off.into_iter().fold(f64::INFINITY, f64::min);
+                    assert!(
+                        nearest < 3e-3,
+                        "{name}, {what} of joint {joint} at step {k}: {got}, expected {expected:?}"
+                    );
+                }
+            }
+        }
+        // Poses are one step ahead; our world's z is up, the phone's y.
+        let phone = raw::receive_times(raw::COUNTS[1], SECONDS);
+        let poses: Vec<f64> = numbers(&group.join("pose/0.0"), f64::from_le_bytes).collect();
+        let z_up = nalgebra::Rotation3::from_axis_angle(
+            &nalgebra::Vector3::x_axis(),
+            std::f64::consts::FRAC_PI_2,
+        );
+        for (k, pose) in poses.chunks_exact(6).enumerate() {
+            let place = place(&phone, raw::PHONE_LATENCY_S, times[k] + step_s);
+            let matrix = nalgebra::Matrix4::from_row_slice(&raw::phone_pose_between(place));
+            let position = z_up * matrix.fixed_view::<3, 1>(0, 3).into_owned();
+            let turn = z_up.matrix() * matrix.fixed_view::<3, 3>(0, 0);
+            let got = nalgebra::Rotation3::new(nalgebra::Vector3::from_column_slice(&pose[3..]));
+            let off = (nalgebra::Vector3::from_column_slice(&pose[..3]) - position).norm();
+            let turned = (got.matrix() - turn).norm();
+            assert!(
+                off < 1e-5 && turned < 1e-5,
+                "{name}, step {k}: {off} m, {turned}"
+            );
+        }
+        // Force: the length of three axes of the XHand, the one of each Inspire sensor.
+        let tips = raw::receive_times(raw::COUNTS[3], SECONDS);
+        let force: Vec<f64> = numbers(&group.join("fsr/0.0"), f64::from_le_bytes).collect();
+        let fingers = force.len() / steps;
+        assert_eq!(fingers, if exo == Exo::XHand { 3 } else { 2 });
+        if exo == Exo::Inspire {
+            for k in 0..steps {
+                let place = place(&tips, 0.0, times[k]);
+                for sensor in 0..fingers {
+                    let expected = 300.0 * sensor as f64 + 7.0 * place;
+                    let off = (0..fingers).map(|at| (force[fingers * k + at] - expected).abs());
+                    assert!(
+                        off.fold(f64::INFINITY, f64::min) < 0.1,
+                        "step {k}: {:?}, expected {expected}",
+                        &force[fingers * k..fingers * (k + 1)]
+                    );
+                }
+            }
+        }
+        // The wrist's image of each step is the recorded one that is nearest to it.
+        let oak = raw::receive_times(raw::COUNTS[0], SECONDS);
+        let images = episode.file.images("/camera/wrist/image").expect("images");
+        for (k, time) in times.iter().enumerate() {
+            let nearest = (0..oak.len())
+                .min_by(|&a, &b| {
+                    let off = |at: usize| (oak[at] - raw::OAK_LATENCY_S - time).abs();
+                    off(a).total_cmp(&off(b))
+                })
+                .expect("images");
+            let recorded = episode.file.image(&images, nearest).expect("an image");
+            let written =
+                std::fs::read(group.join(format!("camera_0/rgb/{k}.0.0.0"))).expect("a chunk");
+            assert!(
+                written == recorded.data[..],
+                "{name}: step {k} shows another image than {nearest}"
+            );
+        }
+    }
+}
+
+/// Numbers of a chunk that is not packed.
+fn numbers<T, const N: usize>(path: &Path, of: fn([u8; N]) -> T) -> impl Iterator<Item = T> {
+    let bytes = std::fs::read(path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
+    let all: Vec<T> = bytes.as_chunks::<N>().0.iter().map(|&b| of(b)).collect();
+    all.into_iter()
+}
+
+#[test]
+fn an_imported_episode_is_retargeted_and_exported() {
+    let _alone = alone();
+    let folder = tempfile::tempdir().expect("a folder");
+    let (session, _) = imported(folder.path());
+    calibrate(&session, "xhand_right");
     // Samples are up to 80 ms apart: the recorder kept the newest at each turn.
     let gap = ["--max-gap-ms", "120"];
     run_well(&[&["retarget", text(&session)], &gap[..]].concat(), &[0, 3]);

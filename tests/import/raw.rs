@@ -81,7 +81,12 @@ pub fn encoder_counts(k: usize) -> [i32; 14] {
 
 /// Phone pose at sample `k`, 4x4 row-major: ARKit's world (y up), OpenGL's camera.
 pub fn phone_pose(k: usize) -> [f64; 16] {
-    let (s, c) = (0.01 * k as f64).sin_cos();
+    phone_pose_between(k as f64)
+}
+
+/// The same between samples: turning and moving at a constant rate.
+pub fn phone_pose_between(k: f64) -> [f64; 16] {
+    let (s, c) = (0.01 * k).sin_cos();
     // Turned about y, moving up and forward.
     [
         c,
@@ -91,7 +96,7 @@ pub fn phone_pose(k: usize) -> [f64; 16] {
         0.0,
         1.0,
         0.0,
-        1.2 + 0.002 * k as f64,
+        1.2 + 0.002 * k,
         -s,
         0.0,
         c,
@@ -132,8 +137,27 @@ fn video(path: &Path, images: usize, size: &str, fps: u32) {
     );
 }
 
+/// Which exoskeleton was recorded.
+#[derive(Clone, Copy, PartialEq)]
+pub enum Exo {
+    /// 12 joints, three fingertips of three axes.
+    XHand,
+    /// 6 joints, one board of two force sensors.
+    Inspire,
+}
+
+/// Force of sensor `sensor` of an Inspire board.
+pub fn inspire_force(sensor: usize, k: usize) -> i64 {
+    (300 * sensor + 7 * k) as i64
+}
+
 /// Writes an XHand episode of `seconds`, with the phone and three fingertips.
 pub fn write(episode: &Path, seconds: f64) {
+    write_of(Exo::XHand, episode, seconds);
+}
+
+/// Writes an episode of `seconds` with the phone.
+pub fn write_of(exo: Exo, episode: &Path, seconds: f64) {
     group(episode);
     let [oak, phone, boards, tips] = COUNTS;
     let times = |name: &str, count: usize, latency: f64| {
@@ -178,28 +202,43 @@ pub fn write(episode: &Path, seconds: f64) {
     );
     video(&episode.join("camera_1.mp4"), phone, "240x320", 45);
     let folder = times("numeric_0", boards, 0.0);
+    let joints = if exo == Exo::XHand { 12 } else { 6 };
+    let scan = |k: usize| {
+        let counts = encoder_counts(k);
+        [&counts[..joints], &counts[12..]].concat()
+    };
     let volts: Vec<f64> = (0..boards)
-        .flat_map(encoder_counts)
+        .flat_map(scan)
         .map(|counts| f64::from(counts) * VOLTS_PER_COUNT)
         .collect();
-    let angles = volts.chunks(14).flat_map(|volts| {
-        let (joints, rest) = volts.split_at(12);
+    let angles = volts.chunks(joints + 2).flat_map(|volts| {
+        let (angles, rest) = volts.split_at(joints);
         let reference = rest[0];
-        joints
+        angles
             .iter()
             .map(move |volts| volts / reference * 360.0)
             .collect::<Vec<_>>()
     });
     array(
         &folder.join("joint_angles"),
-        &[boards, 12],
+        &[boards, joints],
         &Numbers::F64(angles.collect()),
     );
     array(
         &folder.join("raw_voltage"),
-        &[boards, 14],
+        &[boards, joints + 2],
         &Numbers::F64(volts),
     );
+    if exo == Exo::Inspire {
+        let folder = times("numeric_1", tips, 0.0);
+        let pairs = (0..tips).flat_map(|k| [inspire_force(0, k), inspire_force(1, k)]);
+        array(
+            &folder.join("fsr_values"),
+            &[tips, 2],
+            &Numbers::I64(pairs.collect()),
+        );
+        return;
+    }
     for finger in 1..4 {
         let folder = times(&format!("numeric_{finger}"), tips, 0.0);
         let values = (0..tips).flat_map(|k| force(finger, k)).collect();

@@ -129,8 +129,7 @@ impl Info {
         let mut reports = Vec::new();
         for path in all_episodes(&self.paths)? {
             let (report, ledger) = report(&path)?;
-            lossy |=
-                report.recovered.is_some() || ledger.values().any(|counts| !counts.is_clean());
+            lossy |= report.recovered.is_some() || ledger.values().any(|counts| !counts.is_clean());
             if !self.json {
                 print(&report, &ledger);
             }

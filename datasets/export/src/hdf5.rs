@@ -86,9 +86,8 @@ impl Group {
 /// session clock [ns], and whether all of a step was measured; cameras as `name` calls them.
 pub(crate) fn times(episode: &Resampled, name: impl Fn(&CameraTrack) -> String) -> Group {
     let steps = episode.steps();
-    let nanos = |times: &[SessionTime]| {
-        Numbers::I64(times.iter().take(steps).map(|t| t.nanos()).collect())
-    };
+    let nanos =
+        |times: &[SessionTime]| Numbers::I64(times.iter().take(steps).map(|t| t.nanos()).collect());
     let mut group = Group::default();
     group.array("grid_time_ns", &[steps], nanos(&episode.times));
     let valid = (0..steps).map(|k| u8::from(episode.is_valid(k))).collect();
