@@ -441,6 +441,9 @@ impl Demo {
         for (name, path) in &self.scene.video {
             add("--video", format!("{name}={}", path.display()));
         }
+        if let Some((width, height)) = self.scene.camera_size {
+            add("--camera-size", format!("{width}x{height}"));
+        }
         add("--motion-fps", self.scene.motion_fps.to_string());
         arguments
     }

@@ -7,6 +7,7 @@ use clap::Args;
 use dexumi_capture::emulate::{EmulatedRig, Faults, PRESETS, Preset, RigOptions};
 use dexumi_episode::write_atomically;
 
+use super::export::image_size;
 use crate::{
     Exit,
     emulate::{EmulatedScene, SceneOptions},
@@ -72,6 +73,10 @@ pub struct SceneArguments {
     /// Picture of a camera from a video, NAME=FILE; else a drawn scene.
     #[arg(long, value_name = "NAME=FILE", value_parser = name_and_file)]
     pub video: Vec<(String, PathBuf)>,
+    /// Size of the cameras' images, at least 4:3; smaller ones take less of a slow machine
+    /// [default: 1280x720].
+    #[arg(long, value_name = "WxH", value_parser = image_size)]
+    pub camera_size: Option<(u32, u32)>,
 }
 
 fn preset(name: &str) -> Result<&'static Preset, String> {
@@ -94,16 +99,20 @@ fn name_and_file(text: &str) -> Result<(String, PathBuf), String> {
     Ok((name.to_owned(), PathBuf::from(file)))
 }
 
-/// Size and rate of the emulated cameras.
+/// Size of the emulated cameras' images, unless another is asked for, and their rate.
 pub const CAMERA: (u32, u32, f64) = (1280, 720, 30.0);
 
 impl SceneArguments {
+    fn camera_size(&self) -> (u32, u32) {
+        self.camera_size.unwrap_or((CAMERA.0, CAMERA.1))
+    }
+
     /// Reads what is named, draws what is not.
     ///
     /// # Errors
     /// A file cannot be read.
     pub fn scene(&self) -> Result<Arc<EmulatedScene>> {
-        let (width, height, _) = CAMERA;
+        let (width, height) = self.camera_size();
         let scene = EmulatedScene::new(&SceneOptions {
             motion: self.motion.clone(),
             fps: self.motion_fps,
@@ -131,7 +140,7 @@ pub fn start(options: &Emulate) -> Result<EmulatedRig> {
             .with_context(|| format!("cannot create folder {}", folder.display()))?;
     }
     let faults = Faults::parse(&options.fault.join(","))?;
-    let (width, height, fps) = CAMERA;
+    let ((width, height), fps) = (options.scene.camera_size(), CAMERA.2);
     let rig = EmulatedRig::start(
         options.scene.scene()?,
         RigOptions {

@@ -130,7 +130,8 @@ pub enum FitChoice {
     Stretch,
 }
 
-fn image_size(text: &str) -> Result<(u32, u32), String> {
+/// Width and height of `WxH`, both even.
+pub(in crate::command) fn image_size(text: &str) -> Result<(u32, u32), String> {
     let wrong =
         || format!("got `{text}`, expected WIDTHxHEIGHT with even numbers, such as 640x480");
     let (w, h) = text.split_once('x').ok_or_else(wrong)?;
