@@ -16,9 +16,12 @@ import mark
 # Capture times as estimated while recording and as fitted afterwards lie no further apart than this [ns]; less than half
 # a period of 30 images/s.
 LIVE_NS = 15e6
-# Capture times of an emulated camera, as fitted, are no further from the true ones than this [ns]; more where the machine
-# was too busy to emulate.
+# Capture times of an emulated camera, as fitted, are no further from the true ones than this [ns], in the median; more where
+# the machine was too busy to emulate.
 SYNC_NS = float(os.environ.get("SYNC_MS", 3)) * 1e6
+
+# Images of every so manieth step are compared.
+EVERY = int(os.environ.get("IMAGES_EVERY", 1))
 
 
 def messages(path, topics):
@@ -190,9 +193,9 @@ class Check:
         paths = sorted(Path(session).glob("episode_*.mcap"))
         self.recordings = [Recording(path, hands, self.truth) for path in paths]
         self.cameras, self.causal, self.least_db = cameras, causal, least_db
-        self.worst, self.shown, self.furthest, self.sizes = {}, {}, {}, {}
+        self.worst, self.shown, self.furthest, self.dated, self.sizes = {}, {}, {}, {}, {}
         self.images_checked = self.marks_checked = self.rows_checked = 0
-        self.notes = []
+        self.notes, self.near = [], []
 
     @classmethod
     def of(cls, session, dataset, **more):
@@ -212,31 +215,29 @@ class Check:
     def image(self, episode, name, step, image, capture_ns, grid_ns):
         """`image` (H, W, 3) uint8 RGB of a loader must be the image of camera `name` that was taken at `capture_ns`, and
         no neighbour of that may be nearer to the step's time `grid_ns` (causal: it is the latest one before)."""
+        if step % EVERY:
+            return
         name = name.removeprefix("observation.images.")
         recording = self.recordings[episode]
-        marks = recording.marks(name)
-        times, within = (recording.camera(name)[0], LIVE_NS) if marks is None else (marks, SYNC_NS)
+        times, marks = recording.camera(name)[0], recording.marks(name)
         index = int(np.argmin(np.abs(times - capture_ns)))
         off = abs(int(times[index]) - capture_ns)
         where = f"episode {episode}, {name}, step {step}"
-        assert off < within, f"{where}: no image was taken within {off / 1e6:.1f} ms of its capture time"
-        neighbours = [other for other in (index - 1, index + 1) if 0 <= other < len(times) and times[other] >= 0]
-        early = int(times[index]) - grid_ns
-        for other in neighbours:
-            if self.causal:
-                sooner = int(times[other]) - grid_ns
-                assert not early < sooner <= -within, f"{where}: image {other} is later, {-sooner / 1e6:.1f} ms before the step"
-            else:
-                nearer = abs(early) - abs(int(times[other]) - grid_ns)
-                assert nearer < within, f"{where}: image {other} was taken {nearer / 1e6:.1f} ms nearer to the step than {index}"
-        if self.causal:
-            assert early < within, f"{where}: taken {early / 1e6:.1f} ms after the step"
-        if marks is not None and len(neighbours) == 2:
-            # Within half a period of the step, unless the camera lost an image there; causal: one period before.
-            period = float(np.median(np.diff(times)))
-            if times[index + 1] - times[index - 1] < 2.5 * period:
+        assert off < LIVE_NS, f"{where}: no image was taken within {off / 1e6:.1f} ms of its capture time"
+        neighbours = [other for other in (index - 1, index + 1) if 0 <= other < len(times)]
+        early = self.is_the_one(times, index, neighbours, grid_ns, LIVE_NS, where)
+        if marks is not None and marks[index] >= 0:
+            # How well the recording is dated is not the exporter's: within half a period of the step (causal: one
+            # period before) by its mark, but for that, and unless the camera lost an image there.
+            late = capture_ns - int(marks[index])
+            self.dated.setdefault(name, []).append(late / 1e6)
+            early = int(marks[index]) - grid_ns
+            period = float(np.median(np.diff(marks[marks >= 0])))
+            if len(neighbours) == 2 and times[index + 1] - times[index - 1] < 2.5 * period:
                 low, high = (-period, 0) if self.causal else (-period / 2, period / 2)
-                assert low - within < early < high + within, f"{where}: its mark is {early / 1e6:+.1f} ms from the step, period {period / 1e6:.1f} ms"
+                slack = abs(late) + SYNC_NS
+                assert low - slack < early < high + slack, f"{where}: its mark is {early / 1e6:+.1f} ms from the step, period {period / 1e6:.1f} ms"
+                self.near.append(low <= early <= high)
         self.furthest.setdefault(name, []).append(early / 1e6)
         want = self.expected(episode, name, index)
         assert image.shape == want.shape, f"{where}: {image.shape}, expected {want.shape}"
@@ -265,6 +266,20 @@ class Check:
             jpeg = self.recordings[episode].camera(name)[1][0]
             self.sizes[key] = cv2.imdecode(np.frombuffer(jpeg, np.uint8), cv2.IMREAD_GRAYSCALE).shape[::-1]
         return self.sizes[key]
+
+    def is_the_one(self, times, index, neighbours, grid_ns, within, where):
+        """That no neighbour of an image is nearer to a step's time (causal: it is the latest before), as far as times are known
+        to `within`. How long after the step it was taken [ns]."""
+        early = int(times[index]) - grid_ns
+        for other in neighbours:
+            if self.causal:
+                sooner = int(times[other]) - grid_ns
+                assert not early < sooner <= -within, f"{where}: image {other} is later, {-sooner / 1e6:.1f} ms before the step"
+            else:
+                nearer = abs(early) - abs(int(times[other]) - grid_ns)
+                assert nearer < within, f"{where}: image {other} was taken {nearer / 1e6:.1f} ms nearer to the step than {index}"
+        assert not self.causal or early < within, f"{where}: taken {early / 1e6:.1f} ms after the step"
+        return early
 
     def numbers(self, episode, side, times, position=None, rotation=None, joints=None, what="", joint_names=None):
         """Positions [m], rotation rows (n, 6) and joints [rad] at `times` [ns] must be those of the derived file; of the
@@ -295,12 +310,21 @@ class Check:
         assert self.recordings and self.rows_checked and self.images_checked, "nothing was compared"
         for name, early in self.furthest.items():
             early = np.array(early)
-            print(f"{name}: images {early.min():+.1f} to {early.max():+.1f} ms from their steps" + (" by their marks" if self.truth else ""))
+            words = ""
+            if name in self.dated:
+                late = np.array(self.dated[name])
+                words = f" by their marks; dated {np.median(late):+.2f} ms from those (median), {np.abs(late).max():.2f} ms at most"
+                assert abs(np.median(late)) < SYNC_NS / 1e6, f"{name} is dated {np.median(late):+.2f} ms from its marks"
+            print(f"{name}: images {early.min():+.1f} to {early.max():+.1f} ms from their steps{words}")
         worst = ", ".join(f"{name} {value:.1f} dB" for name, value in sorted(self.worst.items()))
         print(
             f"{self.rows_checked} rows of hands and {self.images_checked} images are those of the recording, "
             f"{self.marks_checked} told by their marks; worst: {worst}"
         )
+        if self.near:
+            share = np.mean(self.near)
+            print(f"{share:.1%} of {len(self.near)} images are within {'one period before' if self.causal else 'half a period of'} their steps by their marks")
+            assert share > 0.9
         for note in self.notes:
             print(note)
 

@@ -2,7 +2,8 @@
 //!
 //! `DEXUMI_LONG=1 cargo test --release --test end_to_end quality -- --nocapture` takes 100 clean
 //! recordings and 10 of each kind of fault, and prints the table of docs/quality.md; with `DEXUMI_SERIES=1` and
-//! so on, of other motions and seeds than those by which the thresholds were set.
+//! so on, of other motions and seeds than those by which the thresholds were set; `DEXUMI_TAKES` is another number
+//! of clean ones, and a tenth of it of each kind.
 
 mod faults;
 pub mod studio;
@@ -84,13 +85,13 @@ struct Count {
 fn seeded_faults_are_found_and_clean_episodes_are_left_alone() {
     // Drawing takes the cores.
     let _alone = alone();
-    let series = std::env::var("DEXUMI_SERIES").map_or(0, |n| n.parse().expect("a number"));
-    let studio = Studio::open(series);
-    let (clean, each, seconds) = if long() {
-        (100, 10, 12.0)
-    } else {
-        (4, 1, 10.0)
+    let number = |name: &str, otherwise| {
+        std::env::var(name).map_or(otherwise, |n| n.parse().expect("a number"))
     };
+    let studio = Studio::open(number("DEXUMI_SERIES", 0));
+    let (clean, seconds) = if long() { (100, 12.0) } else { (4, 10.0) };
+    let clean = number("DEXUMI_TAKES", clean) as usize;
+    let each = clean.div_ceil(10);
     let folder = tempfile::tempdir().expect("a folder");
 
     let session = folder.path().join("clean");

@@ -329,18 +329,30 @@ impl Container for EgoScale {
             "video_refs": refs,
         });
         self.chunks(&row, &episode)?;
+        // Names of the scaffold's own converter, where it has them.
         self.episodes.push(json!({
             "episode_id": id,
             "source_episode_id": episode.episode_id,
+            "source_dataset": "dexumi",
+            "data_source": row["data_source"],
+            "embodiment_id": row["embodiment_id"],
+            "available_views": row["camera_views"],
             "quality": quality(&episode),
             "task_id": task_id,
-            "instruction": episode.task,
+            "language": episode.task,
             "active_hand": hand.side.name(),
+            "episode_file": row["episode_file"],
+            "video_paths": row["video_refs"],
             "num_steps": episode.steps(),
+            "duration_sec": episode.steps() as f64 / f64::from(episode.fps),
+            "control_frequency_hz": episode.fps,
         }));
         if task == self.tasks.len() {
-            self.tasks
-                .push(json!({"task_id": task_id, "task": episode.task}));
+            self.tasks.push(json!({
+                "task_id": task_id,
+                "task_name": episode.task,
+                "source_dataset": "dexumi",
+            }));
         }
         for (at, track) in episode.cameras.iter().enumerate() {
             let fit = Fit::new(
