@@ -76,6 +76,13 @@ const LEFT: f64 = 46.0;
 const RIGHT: f64 = 12.0;
 const TOP: f64 = 26.0;
 const BOTTOM: f64 = 30.0;
+/// Width of a letter of a title, about.
+const BOLD: f64 = 6.6;
+
+/// Width of a name in the legend with the space before it, about.
+fn legend_width_of(name: &str) -> f64 {
+    7.0 * name.chars().count() as f64 + 14.0
+}
 
 /// Lines over a common x axis.
 pub fn plot(title: &str, x_label: &str, lines: &[Line<'_>]) -> String {
@@ -103,11 +110,21 @@ pub fn plot(title: &str, x_label: &str, lines: &[Line<'_>]) -> String {
     let (y0, y1) = bounds(|point| point.1);
     let margin = (y1 - y0) * 0.05;
     let (y0, y1) = (y0 - margin, y1 + margin);
+    // Where title and legend do not fit beside each other, the legend has a line of its own; a
+    // title that is wider than the plot is made smaller.
+    let space = WIDTH - LEFT - RIGHT;
+    let title_width = BOLD * title.chars().count() as f64;
+    let named = || lines.iter().filter(|line| !line.name.is_empty());
+    let legend_width: f64 = named().map(|line| legend_width_of(line.name)).sum();
+    let is_crowded = title_width + legend_width > space;
+    let legend_y = if is_crowded { 29.0 } else { 15.0 };
+    let top = TOP + if is_crowded { 14.0 } else { 0.0 };
+    let font = 11.0 * (space / title_width).min(1.0);
     let sx = |x: f64| LEFT + (x - x0) / (x1 - x0) * (WIDTH - LEFT - RIGHT);
-    let sy = |y: f64| HEIGHT - BOTTOM - (y - y0) / (y1 - y0) * (HEIGHT - TOP - BOTTOM);
+    let sy = |y: f64| HEIGHT - BOTTOM - (y - y0) / (y1 - y0) * (HEIGHT - top - BOTTOM);
     let mut svg = format!(
         "<svg viewBox=\"0 0 {WIDTH} {HEIGHT}\" role=\"img\" aria-label=\"{0}\">\
-         <text x=\"{LEFT}\" y=\"15\" style=\"fill:var(--ink);font-weight:600\">{0}</text>",
+         <text x=\"{LEFT}\" y=\"15\" style=\"fill:var(--ink);font-weight:600;font-size:{font:.1}px\">{0}</text>",
         escape(title)
     );
     for (from, to, is_x) in [(y0, y1, false), (x0, x1, true)] {
@@ -169,14 +186,14 @@ pub fn plot(title: &str, x_label: &str, lines: &[Line<'_>]) -> String {
         );
     }
     let mut x = WIDTH - RIGHT;
-    for line in lines.iter().rev().filter(|line| !line.name.is_empty()) {
+    for line in named().rev() {
         let _ = write!(
             svg,
-            "<text x=\"{x:.1}\" y=\"15\" text-anchor=\"end\" style=\"fill:{}\">{}</text>",
+            "<text x=\"{x:.1}\" y=\"{legend_y}\" text-anchor=\"end\" style=\"fill:{}\">{}</text>",
             line.colour,
             escape(line.name)
         );
-        x -= 7.0 * line.name.chars().count() as f64 + 14.0;
+        x -= legend_width_of(line.name);
     }
     svg.push_str("</svg>");
     svg

@@ -4,6 +4,7 @@ Two rows of 24 square cells at the top of the recorded image, centred, a cell be
 4 guards at the corners, 32 bits of time, 12 check bits (CRC-12, polynomial 0x80F, from all ones).
 """
 import cv2
+import numpy as np
 
 COLUMNS, ROWS, CELLS_IN_HEIGHT = 24, 2, 18
 GUARDS = {0: 1, 23: 0, 24: 0, 47: 1}
