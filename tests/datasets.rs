@@ -21,7 +21,7 @@ use crate::{
 
 /// A session of short episodes.
 fn session(folder: &Path, episodes: u32) -> PathBuf {
-    let studio = Studio::open();
+    let studio = Studio::open(0);
     let session = folder.join("session");
     for number in 0..episodes {
         let take = studio.take(300 + u64::from(number), 1.5 + 0.1 * f64::from(number));
