@@ -64,23 +64,28 @@ pub(crate) fn pose_of_9d(numbers: &[f64]) -> Isometry3<f64> {
     )
 }
 
-fn read(files: &[PathBuf], part: &Part) -> Result<Vec<Rows>, ExportError> {
-    let width = part.end - part.start;
-    let mut episodes = Vec::with_capacity(files.len());
+/// The rows of one episode.
+fn read(path: &Path, part: &Part) -> Result<Rows, ExportError> {
+    let mut rows = Rows {
+        width: part.end - part.start,
+        state: Vec::new(),
+        action: Vec::new(),
+    };
+    let wanted = |name: &str| name == "observation.state" || name == "action";
+    tables::read(path, wanted, |batch| {
+        slice(batch, "observation.state", part, &mut rows.state, path)?;
+        slice(batch, "action", part, &mut rows.action, path)
+    })?;
+    Ok(rows)
+}
+
+/// Chunk starts of a horizon over all episodes.
+fn all_starts(files: &[PathBuf], part: &Part, horizon: usize) -> Result<usize, ExportError> {
+    let mut starts = 0;
     for path in files {
-        let mut rows = Rows {
-            width,
-            state: Vec::new(),
-            action: Vec::new(),
-        };
-        let wanted = |name: &str| name == "observation.state" || name == "action";
-        tables::read(path, wanted, |batch| {
-            slice(batch, "observation.state", part, &mut rows.state, path)?;
-            slice(batch, "action", part, &mut rows.action, path)
-        })?;
-        episodes.push(rows);
+        starts += read(path, part)?.starts(horizon);
     }
-    Ok(episodes)
+    Ok(starts)
 }
 
 fn slice(
@@ -111,9 +116,8 @@ pub(crate) fn pooled(
     part: &Part,
     horizon: usize,
 ) -> Result<Option<Vec<Summary>>, ExportError> {
-    let episodes = read(files, part)?;
     let width = part.end - part.start;
-    let starts: usize = episodes.iter().map(|rows| rows.starts(horizon)).sum();
+    let starts = all_starts(files, part, horizon)?;
     let stride = (starts * horizon).div_ceil(VALUES_AT_ONCE).max(1);
     let at_once = (VALUES_AT_ONCE / (starts * horizon / stride).max(1)).clamp(1, width);
     let mut summaries = Vec::new();
@@ -121,7 +125,8 @@ pub(crate) fn pooled(
     for first in (0..width).step_by(at_once) {
         let wanted = first..(first + at_once).min(width);
         let mut columns = vec![Vec::new(); wanted.len()];
-        for rows in &episodes {
+        for path in files {
+            let rows = read(path, part)?;
             for start in (0..rows.starts(horizon)).step_by(stride) {
                 for step in start..start + horizon {
                     rows.relative(part.relative, start, step, &mut one);
@@ -143,24 +148,36 @@ pub(crate) fn per_step(
     part: &Part,
     horizon: usize,
 ) -> Result<Option<Vec<Vec<Summary>>>, ExportError> {
-    let episodes = read(files, part)?;
     let width = part.end - part.start;
+    let starts = all_starts(files, part, horizon)?;
+    if starts == 0 {
+        return Ok(None);
+    }
+    // As many steps ahead at once as fit into memory.
+    let at_once = (VALUES_AT_ONCE / (starts * width).max(1)).clamp(1, horizon);
     let mut steps = Vec::with_capacity(horizon);
     let mut one = vec![0.0; width];
-    for ahead in 0..horizon {
-        let mut columns = vec![Vec::new(); width];
-        for rows in &episodes {
+    for first in (0..horizon).step_by(at_once) {
+        let wanted = first..(first + at_once).min(horizon);
+        let mut columns = vec![Vec::with_capacity(starts); wanted.len() * width];
+        for path in files {
+            let rows = read(path, part)?;
             for start in 0..rows.starts(horizon) {
-                rows.relative(part.relative, start, start + ahead, &mut one);
-                for (column, &value) in columns.iter_mut().zip(&one) {
-                    column.push(value);
+                for (columns, ahead) in columns.chunks_mut(width).zip(wanted.clone()) {
+                    rows.relative(part.relative, start, start + ahead, &mut one);
+                    for (column, &value) in columns.iter_mut().zip(&one) {
+                        column.push(value);
+                    }
                 }
             }
         }
-        let summaries: Option<Vec<_>> = columns.iter_mut().map(|c| Summary::of(c)).collect();
-        match summaries {
-            Some(summaries) => steps.push(summaries),
-            None => return Ok(None),
+        for columns in columns.chunks_mut(width) {
+            steps.push(
+                columns
+                    .iter_mut()
+                    .filter_map(|column| Summary::of(column))
+                    .collect(),
+            );
         }
     }
     Ok(Some(steps))
