@@ -61,8 +61,9 @@ fn card(
     let episodes = &manifest.episodes;
     let _ = writeln!(
         card,
-        "# {} episodes of {}\n\n{}\n",
+        "# {} episode{} of {}\n\n{}\n",
         episodes.len(),
+        if episodes.len() == 1 { "" } else { "s" },
         manifest.robot_type,
         format.help
     );
