@@ -32,6 +32,7 @@ pub(super) fn check(dataset: &Path, meta: &mut Meta) -> Result<(), ExportError> 
                 &path,
             ));
         }
+        let told = stats.next(&meta.info, number as u64, episode.length)?;
         let mut own = none.clone();
         let mut rows = 0;
         tables::read(
@@ -53,7 +54,6 @@ pub(super) fn check(dataset: &Path, meta: &mut Meta) -> Result<(), ExportError> 
             },
         )?;
         equal("rows", episode.length, rows, &path)?;
-        let told = stats.next(&meta.info, number as u64, episode.length)?;
         for (((name, _), own), all) in columns.iter().zip(&own).zip(&mut all) {
             let told = &told[name];
             bounds(
