@@ -1,7 +1,7 @@
 //! Very many short episodes: what grows with their number.
 //!
 //! `DEXUMI_LONG=1 cargo test --release -p dexumi_export --test scale -- --nocapture` takes 10,000 of numbers
-//! alone and 1,000 with a camera, and prints the figures of docs/datasets.md; `DEXUMI_EPISODES=N,M` takes others.
+//! alone and 1,000 with a camera, and prints what it took; `DEXUMI_EPISODES=N,M` takes others.
 
 mod synthetic;
 
