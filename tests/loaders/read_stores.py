@@ -38,8 +38,6 @@ def dexumi(dataset, check):
             for camera in cameras:
                 array, captures = group[f"{camera}/rgb"], group[f"{camera}/capture_time_ns"][:]
                 times, jpegs = recording.camera(group[camera].attrs["name"])
-                marks = recording.marks(group[camera].attrs["name"])
-                times = times if marks is None else marks
                 for step in range(steps):
                     worst = max(worst, pixels(array[step], jpegs[int(np.argmin(np.abs(times - captures[step])))]))
                     check.images_checked += 1
