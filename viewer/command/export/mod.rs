@@ -8,7 +8,7 @@ use std::{collections::BTreeMap, path::PathBuf};
 
 use anyhow::Result;
 use clap::{Args, ValueEnum};
-use dexumi_export::FORMATS;
+use dexumi_export::{FORMATS, format};
 use serde::{Deserialize, Serialize};
 
 use super::{Alignment, all_episodes, check::Selection, interrupt};
@@ -151,6 +151,8 @@ impl Export {
     /// # Errors
     /// What went wrong, with what to do about it.
     pub fn write(&self) -> Result<Outcome> {
+        // A wrong name is told before anything is looked for.
+        format(&self.choices.format)?;
         Job {
             choices: &self.choices,
             episodes: all_episodes(&self.paths)?,
