@@ -27,7 +27,7 @@ use crate::fit::Fit;
 use crate::flat::rotation_6d_columns;
 use crate::formats::{Episodes, Format};
 use crate::hdf5::{Group, Numbers, times};
-use crate::model::{CameraRole, CameraTrack, HandMotion, Resampled, Side};
+use crate::model::{CameraRole, HandMotion, Resampled, Side};
 use crate::options::{Options, Progress, Report};
 use crate::video::Job;
 
