@@ -116,7 +116,7 @@ pub fn matched(aligned: &Aligned, truth: &Truth, stream: &str) -> Result<(Vec<Ma
             times.push(session(sample.t_ns));
         }
     }
-    let in_order = in_order(truth, stream, &session);
+    let in_order = in_order(truth, stream, session);
     let images = match StreamKind::of(stream) {
         Some(StreamKind::Camera { .. }) => Some(episode.file.images(stream)?),
         _ => None,

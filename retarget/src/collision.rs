@@ -159,8 +159,8 @@ impl Neighbours {
             longest = longest.max(*way);
             *last = *now;
         }
-        // Not so when a position is no number.
-        if !(longest < LONGEST_WAY_M) {
+        // A position may be no number.
+        if longest >= LONGEST_WAY_M || longest.is_nan() {
             self.ways.fill(0.0);
             self.until.fill(f64::NEG_INFINITY);
         }

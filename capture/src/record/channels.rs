@@ -156,7 +156,7 @@ impl Channels {
         };
         if let (Some(raw), Some(data)) = (self.raw, &sample.raw) {
             let message = RawPacket {
-                stamp: Some(stamp.clone()),
+                stamp: Some(stamp),
                 data: data.to_vec(),
             };
             writer.write(raw, sequence, log, capture, &message);

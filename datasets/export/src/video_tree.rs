@@ -56,9 +56,8 @@ impl Layout for Tree {
     }
 
     fn finish(self, _: &Book) -> Result<Vec<String>, ExportError> {
-        match self.lines {
-            Some(lines) => lines.finish()?,
-            None => {}
+        if let Some(lines) = self.lines {
+            lines.finish()?;
         }
         Ok(Vec::new())
     }

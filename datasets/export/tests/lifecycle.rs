@@ -413,7 +413,7 @@ fn what_does_not_fit_is_refused_with_both_numbers() {
     let videos = 2 * 300 * 9_600;
     let all = videos + 300 * 600 + 100_000;
     assert_eq!(
-        space_needed(&[recording.clone()], &options(), false),
+        space_needed(std::slice::from_ref(&recording), &options(), false),
         2 * all
     );
     let stills = 2 * 300 * 60_000 + 300 * 600 + 100_000;

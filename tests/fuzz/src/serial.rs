@@ -51,7 +51,7 @@ fn stream<P: Packet>(bytes: &[u8], cut: usize, channels: Vec<usize>) -> usize {
         let chunk = Chunk {
             bytes: part,
             arrival: HostTime::from_nanos(read as i64 * 1_000_000),
-            uart_baud: (cut % 2 == 0).then_some(921_600),
+            uart_baud: cut.is_multiple_of(2).then_some(921_600),
         };
         framer.push(&chunk, &mut out);
     }

@@ -54,7 +54,8 @@ fn packet(
         IMMEDIATELY => time_ns,
         // Seconds since 1900 and 2³² parts of one; as a clock like any.
         tag => Some(
-            (tag >> 32) as i64 * 1_000_000_000 + ((tag & 0xFFFF_FFFF) * 1_000_000_000 >> 32) as i64,
+            (tag >> 32) as i64 * 1_000_000_000
+                + (((tag & 0xFFFF_FFFF) * 1_000_000_000) >> 32) as i64,
         ),
     };
     while !reader.bytes.is_empty() {

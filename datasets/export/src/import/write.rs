@@ -221,7 +221,7 @@ impl Sample {
         at: usize,
         image: Option<bytes::Bytes>,
     ) {
-        let stamp = Some(self.stamp.clone());
+        let stamp = Some(self.stamp);
         match &stream.samples {
             Samples::Encoders(rows) => {
                 let (joints, rest) = rows[at].split_at(rows[at].len() - 2);

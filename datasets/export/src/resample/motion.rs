@@ -266,7 +266,7 @@ fn joint_poses(file: &EpisodeFile, side: &str) -> Result<(PosesBySequence, Vec<S
         .read::<PosesInFrame>(&topic)
         .map_err(|error| error.to_string())?;
     let pose = |pose: &Pose| {
-        let (p, q) = (pose.position.clone()?, pose.orientation.clone()?);
+        let (p, q) = (pose.position?, pose.orientation?);
         Some(isometry([p.x, p.y, p.z], [q.x, q.y, q.z, q.w]))
     };
     let by_sequence = messages.iter().map(|(at, message)| {
