@@ -195,6 +195,8 @@ def main() -> None:
     parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument("--part", nargs=3, help=argparse.SUPPRESS)
     given = parser.parse_args()
+    if not given.part and not (given.program and given.session):
+        parser.error("expected --program DEXUMI and --session SESSION")
     if given.part:
         part, folder, out = given.part[0], Path(given.part[1]), Path(given.part[2])
         if part == "ffmpeg":

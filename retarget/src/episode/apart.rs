@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 use super::{effector_topic, joints_topic, side_name};
 use crate::{Hand, PlacedCapsule, hand_capsules, nearest_pair};
 
-/// Two hands nearer than this are counted (m): as far as two trackers and their mounts are usually wrong.
+/// Two hands nearer than this are counted (m): a choice, room for what two trackers are wrong by.
 pub const HANDS_NEAR_M: f64 = 0.005;
 /// Neighbours farther apart in time say nothing of a moment between them.
 const LONGEST_GAP: Delta = Delta::from_millis(50);
