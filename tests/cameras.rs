@@ -5,7 +5,7 @@ use std::{
     io::{BufRead, BufReader},
     path::Path,
     process::{Child, Command, Stdio},
-    sync::mpsc::{Receiver, channel},
+    sync::mpsc::{Receiver, sync_channel},
     time::{Duration, Instant},
 };
 
@@ -148,15 +148,18 @@ fn what_is_plugged_in_is_listed_under_addresses_that_stay() {
 
 /// Lines of a program, as they come.
 fn lines(child: &mut Child) -> Receiver<String> {
-    let (send, lines) = channel();
+    let (send, lines) = sync_channel(64);
     let stdout = BufReader::new(child.stdout.take().expect("a pipe"));
-    std::thread::spawn(move || {
-        for line in stdout.lines().map_while(Result::ok) {
-            if send.send(line).is_err() {
-                break;
+    std::thread::Builder::new()
+        .name("lines".to_owned())
+        .spawn(move || {
+            for line in stdout.lines().map_while(Result::ok) {
+                if send.send(line).is_err() {
+                    break;
+                }
             }
-        }
-    });
+        })
+        .expect("a thread");
     lines
 }
 

@@ -143,7 +143,7 @@ fn write_glove(path: &Path, steps: usize, has_losses: bool, mounts: Option<&str>
                 ..PoseInFrame::default()
             };
             let state = Tracking {
-                stamp: message.stamp.clone(),
+                stamp: message.stamp,
                 valid: true,
                 ..Tracking::default()
             };

@@ -1,7 +1,7 @@
 //! Links held apart: which capsules of a hand are, softly while solving and without exception in the
 //! answer.
 
-use nalgebra::Point3;
+use nalgebra::{Point3, Vector3};
 
 use crate::capsule::{PlacedCapsule, closest};
 use crate::hand::{Finger, Hand};
@@ -92,11 +92,6 @@ impl Pairs {
         &self.ends
     }
 
-    /// Number of pairs that are held apart.
-    pub(crate) fn count(&self) -> usize {
-        self.pairs.len()
-    }
-
     /// Buffers for [`Linkage::place`].
     pub(crate) fn placed(&self) -> Vec<PlacedCapsule> {
         let nowhere = |&radius: &f64| PlacedCapsule {
@@ -108,80 +103,86 @@ impl Pairs {
     }
 }
 
-/// What is known of the distances of all pairs, so that few have to be found anew: the points of a
-/// capsule move no farther than its ends, so that two capsules come no nearer than by the ways that
-/// both have gone (after Verlet, Phys. Rev. 159, 1967). What is found does not depend on what was
-/// found before.
+/// Finds the pairs that are near each other. Few have to be measured: the balls around most are
+/// apart, and of the others, most are still apart across the direction in which they were when they
+/// were last measured. What is found does not depend on what was found before.
 #[derive(Debug, Clone)]
 pub(crate) struct Neighbours {
     limit_m: f64,
-    /// Where the capsules were last.
-    last: Vec<PlacedCapsule>,
-    /// How far each has gone in all (m).
-    ways: Vec<f64>,
-    /// Sum of the ways of each pair below which it is no nearer than the limit (m).
-    until: Vec<f64>,
+    pairs: Vec<Known>,
+    /// Of the ball around each capsule (m).
+    centres: Vec<Vector3<f64>>,
 }
 
-/// A pair that the balls around its capsules put farther away than this, beyond the limit, is not
-/// measured (m).
-const FAR_BEYOND_M: f64 = 0.01;
+/// What is known of a pair of capsules.
+#[derive(Debug, Clone)]
+struct Known {
+    one: usize,
+    other: usize,
+    /// Square of the distance of the balls' centres from which on they are not near.
+    reach: f64,
+    /// The direction from the second to the first in which they were last measured, of length 1 or 0.
+    across: Vector3<f64>,
+}
 
-/// Ways longer than this begin anew, so that they keep their digits (m).
-const LONGEST_WAY_M: f64 = 10.0;
-/// More than ways and distances are rounded by (m).
+/// More than distances are rounded by (m).
 const ROUNDING_M: f64 = 1e-9;
 
 impl Neighbours {
     /// For pairs nearer than `limit_m`.
     pub(crate) fn new(pairs: &Pairs, limit_m: f64) -> Self {
+        let known = |&(one, other): &(usize, usize)| Known {
+            one,
+            other,
+            reach: (pairs.balls[one] + pairs.balls[other] + limit_m + ROUNDING_M).powi(2),
+            across: Vector3::zeros(),
+        };
         Self {
             limit_m,
-            last: pairs.placed(),
-            ways: vec![0.0; pairs.radii.len()],
-            until: vec![f64::NEG_INFINITY; pairs.count()],
+            pairs: pairs.pairs.iter().map(known).collect(),
+            centres: vec![Vector3::zeros(); pairs.radii.len()],
         }
+    }
+
+    /// Number of pairs.
+    pub(crate) fn count(&self) -> usize {
+        self.pairs.len()
     }
 
     /// Calls `visit` with every pair nearer than the limit, in their order, and its distance (m).
     pub(crate) fn visit(
         &mut self,
-        pairs: &Pairs,
         placed: &[PlacedCapsule],
         mut visit: impl FnMut(usize, usize, f64),
     ) {
-        let mut longest: f64 = 0.0;
-        for ((way, last), now) in self.ways.iter_mut().zip(&mut self.last).zip(placed) {
-            let square = (now.from - last.from)
-                .norm_squared()
-                .max((now.to - last.to).norm_squared());
-            *way += square.sqrt();
-            longest = longest.max(*way);
-            *last = *now;
+        for (centre, capsule) in self.centres.iter_mut().zip(placed) {
+            *centre = 0.5 * (capsule.from.coords + capsule.to.coords);
         }
-        // A position may be no number.
-        if longest >= LONGEST_WAY_M || longest.is_nan() {
-            self.ways.fill(0.0);
-            self.until.fill(f64::NEG_INFINITY);
-        }
-        let ways = &self.ways[..];
-        for (&(one, other), until) in pairs.pairs.iter().zip(&mut self.until) {
-            let ways = ways[one] + ways[other];
-            if ways < *until {
+        for pair in &mut self.pairs {
+            let (one, other) = (pair.one, pair.other);
+            if (self.centres[one] - self.centres[other]).norm_squared() >= pair.reach {
                 continue;
             }
             let (a, b) = (&placed[one], &placed[other]);
-            let middles = (a.from.coords + a.to.coords) - (b.from.coords + b.to.coords);
-            let mut distance = 0.5 * middles.norm() - pairs.balls[one] - pairs.balls[other];
-            if distance < self.limit_m + FAR_BEYOND_M {
-                distance = closest(a, b).distance;
-                if distance < self.limit_m {
-                    visit(one, other, distance);
-                }
+            if apart_across(a, b, &pair.across) >= self.limit_m + ROUNDING_M {
+                continue;
             }
-            *until = ways + distance - self.limit_m - ROUNDING_M;
+            let found = closest(a, b);
+            pair.across = found.direction;
+            if found.distance < self.limit_m {
+                visit(one, other, found.distance);
+            }
         }
     }
+}
+
+/// How far two capsules are apart along a direction of length 1 (m), which is no more than their
+/// distance; no more than minus their radii along none.
+fn apart_across(a: &PlacedCapsule, b: &PlacedCapsule, direction: &Vector3<f64>) -> f64 {
+    let along = |point: &Point3<f64>| point.coords.dot(direction);
+    let least = along(&a.from).min(along(&a.to));
+    let most = along(&b.from).max(along(&b.to));
+    least - most - a.radius - b.radius
 }
 
 impl Hand {
@@ -219,7 +220,6 @@ fn joint_pair(
 /// The guarantee: answers that keep the distance.
 #[derive(Debug, Clone)]
 pub(crate) struct Collision {
-    pairs: Pairs,
     neighbours: Neighbours,
     linkage: Linkage,
     placed: Vec<PlacedCapsule>,
@@ -243,7 +243,6 @@ impl Collision {
             trial: vec![0.0; hand.dof()],
             linkage,
             neighbours: Neighbours::new(&pairs, FAR_M),
-            pairs,
             safe_m: options.safe_m,
         }
     }
@@ -256,10 +255,9 @@ impl Collision {
         self.linkage.update(&self.local);
         self.linkage.place(0, &mut self.placed);
         let mut least = FAR_M;
-        self.neighbours
-            .visit(&self.pairs, &self.placed, |_, _, distance| {
-                least = least.min(distance);
-            });
+        self.neighbours.visit(&self.placed, |_, _, distance| {
+            least = least.min(distance);
+        });
         least
     }
 

@@ -168,8 +168,8 @@ fn seeded_faults_are_found_and_clean_episodes_are_left_alone() {
 
 /// Recordings of a motion that is in the session already, with noise of their own.
 fn duplicates(studio: &Studio, takes: &[Take], count: usize, session: &Path) -> Count {
-    for number in 0..count {
-        let mut take = takes[number].clone();
+    for (number, take) in takes[..count].iter().enumerate() {
+        let mut take = take.clone();
         let mut dice = studio.dice(number as u64 + 5000);
         for pose in &mut take.wrist {
             (0..3).for_each(|i| pose.value.0.translation.vector[i] += 0.0005 * dice.gauss());

@@ -77,6 +77,11 @@ impl Interrupt {
         Ok(Self { has_come })
     }
 
+    /// Ends what waits for it.
+    pub fn end(&self) {
+        self.has_come.store(true, Ordering::Relaxed);
+    }
+
     /// For work that Ctrl-C may end at once.
     pub fn never() -> Self {
         Self {

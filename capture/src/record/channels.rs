@@ -187,10 +187,7 @@ impl Channels {
                         joints: states,
                     };
                     writer.write(channels.0, sequence, log, capture, &message);
-                    let message = Joints {
-                        stamp: stamp.clone(),
-                        position,
-                    };
+                    let message = Joints { stamp, position };
                     writer.write(channels.1, sequence, log, capture, &message);
                 }
                 let message = Encoders {

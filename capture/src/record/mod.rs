@@ -462,9 +462,8 @@ fn free_bytes(path: &Path) -> u64 {
     let folder = path
         .parent()
         .filter(|folder| !folder.as_os_str().is_empty());
-    nix::sys::statvfs::statvfs(folder.unwrap_or(Path::new("."))).map_or(0, |stats| {
-        stats.blocks_available() as u64 * stats.fragment_size() as u64
-    })
+    nix::sys::statvfs::statvfs(folder.unwrap_or(Path::new(".")))
+        .map_or(0, |stats| stats.blocks_available() * stats.fragment_size())
 }
 
 fn check_reserve(path: &Path, reserve_bytes: u64) -> Result<(), CaptureError> {

@@ -16,6 +16,7 @@ mod calibration;
 mod capture_time;
 mod clock;
 mod error;
+mod layout;
 mod ledger;
 mod periodic;
 mod read;

@@ -8,7 +8,7 @@ use std::{
 
 use mcap::{
     Summary,
-    records::{ChunkIndex, MessageIndexEntry},
+    records::{ChunkIndex, MessageIndexEntry, op},
 };
 use memmap2::Mmap;
 use sha2::{Digest, Sha256};
@@ -16,6 +16,7 @@ use sha2::{Digest, Sha256};
 use crate::{
     calibration::Calibration,
     error::EpisodeError,
+    layout,
     ledger::Ledger,
     recover::Recovered,
     rig::Rig,
@@ -84,11 +85,17 @@ impl EpisodeFile {
             problem,
             path: path.to_owned(),
         };
+        if !layout::summary_is_sound(&map) {
+            return Err(damaged("its summary is cut off or damaged".to_owned()));
+        }
         let summary = Summary::read(&map)
             .map_err(|error| damaged(error.to_string()))?
             .ok_or_else(|| damaged("it has no summary".to_owned()))?;
         let mut metadata = BTreeMap::new();
         for index in &summary.metadata_indexes {
+            if !layout::leads_to(&map, op::METADATA, index.offset, Some(index.length)) {
+                return Err(damaged(format!("metadata `{}` is damaged", index.name)));
+            }
             let record = mcap::read::metadata(&map, index)
                 .map_err(|error| damaged(format!("metadata `{}`: {error}", index.name)))?;
             metadata.insert(record.name, record.metadata);
@@ -207,6 +214,10 @@ impl EpisodeFile {
         else {
             return Ok(None);
         };
+        let length = Some(index.length);
+        if !layout::leads_to(&self.map, op::ATTACHMENT, index.offset, length) {
+            return Err(self.damaged(&format!("attachment `{name}`")));
+        }
         let attachment = mcap::read::attachment(&self.map, index)
             .map_err(EpisodeError::mcap("read an attachment of", &self.path))?;
         String::from_utf8(attachment.data.into_owned())
@@ -214,6 +225,19 @@ impl EpisodeFile {
             .map_err(|_| {
                 EpisodeError::content(format!("attachment `{name}` is not UTF-8 text"), &self.path)
             })
+    }
+
+    fn damaged(&self, what: &str) -> EpisodeError {
+        EpisodeError::content(format!("{what} is damaged"), &self.path)
+    }
+
+    /// Whether a chunk can be parsed.
+    fn sound(&self, chunk: &ChunkIndex) -> Result<(), EpisodeError> {
+        let (offset, length) = (chunk.chunk_start_offset, chunk.chunk_length);
+        match layout::leads_to(&self.map, op::CHUNK, offset, Some(length)) {
+            true => Ok(()),
+            false => Err(self.damaged(&format!("the chunk at byte {offset}"))),
+        }
     }
 
     fn channel_id(&self, topic: &str) -> Option<u16> {
@@ -255,6 +279,7 @@ impl EpisodeFile {
         }
         let mut messages = Vec::new();
         for chunk in self.chunks_with(id) {
+            self.sound(chunk)?;
             let stream = self
                 .summary
                 .stream_chunk(&self.map, chunk)
@@ -295,6 +320,11 @@ impl EpisodeFile {
                 if !chunk.message_index_offsets.contains_key(&id) {
                     continue;
                 }
+                for &offset in chunk.message_index_offsets.values() {
+                    if !layout::leads_to(&self.map, op::MESSAGE_INDEX, offset, None) {
+                        return Err(self.damaged(&format!("the index at byte {offset}")));
+                    }
+                }
                 let indexes = self
                     .summary
                     .read_message_indexes(&self.map, chunk)
@@ -331,9 +361,11 @@ impl EpisodeFile {
                 &self.path,
             )
         })?;
+        let chunk = &self.summary.chunk_indexes[*chunk];
+        self.sound(chunk)?;
         let message = self
             .summary
-            .seek_message(&self.map, &self.summary.chunk_indexes[*chunk], entry)
+            .seek_message(&self.map, chunk, entry)
             .map_err(EpisodeError::mcap("read an image of", &self.path))?;
         prost::Message::decode(&message.data[..]).map_err(|error| {
             EpisodeError::content(

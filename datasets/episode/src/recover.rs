@@ -7,8 +7,8 @@ use std::{
 };
 
 use mcap::{
-    read::{ChannelAccumulator, ChunkReader, LinearReader, Options},
-    records::Record as McapRecord,
+    read::{ChannelAccumulator, ChunkReader, parse_record},
+    records::{ChunkHeader, Record as McapRecord},
 };
 use memmap2::Mmap;
 use prost::Message as _;
@@ -16,10 +16,11 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     error::EpisodeError,
+    layout,
     ledger::{Ledger, StreamLedger},
     rig::StreamKind,
     schema::{Health, Record as _},
-    write::{EpisodeWriter, json_map},
+    write::{ChannelId, EpisodeWriter, json_map},
 };
 
 /// What a recovered file says of its making, in metadata `recovered`.
@@ -29,7 +30,7 @@ pub struct Recovered {
     pub from: String,
     /// Its size [byte].
     pub bytes: u64,
-    /// Bytes at its end that form no whole record.
+    /// Bytes at its end from the first that is no whole, undamaged record.
     pub bytes_cut: u64,
     /// Messages carried over.
     pub messages: u64,
@@ -95,7 +96,7 @@ pub fn recover(partial: &Path) -> Result<Recovery, EpisodeError> {
     let _ = std::fs::remove_file(&scratch);
     let mut writer = EpisodeWriter::create_bare(&scratch)?;
     let mut carry = Carry::default();
-    let outcome = carry.all(&map, &mut writer, partial);
+    let outcome = carry.all(&map, &mut writer);
     if let Err(error) = outcome {
         let _ = writer.discard();
         return Err(error);
@@ -153,21 +154,18 @@ struct Carry {
 }
 
 impl Carry {
-    fn all(
-        &mut self,
-        map: &[u8],
-        writer: &mut EpisodeWriter,
-        path: &Path,
-    ) -> Result<(), EpisodeError> {
-        let reader = LinearReader::new_with_options(map, Options::IgnoreEndMagic.into())
-            .map_err(EpisodeError::mcap("read", path))?;
+    fn all(&mut self, map: &[u8], writer: &mut EpisodeWriter) -> Result<(), EpisodeError> {
+        if !map.starts_with(mcap::MAGIC) {
+            return Ok(());
+        }
         let mut channels = ChannelAccumulator::default();
         let mut ids = HashMap::new();
         self.whole = mcap::MAGIC.len();
-        for record in reader {
-            // The first record that is not whole is the end.
-            let Ok(record) = record else { break };
-            let mut chunk_bad = false;
+        // The first record that is not whole, or not what was written, is the end.
+        while let Some(raw) = layout::record_at(map, self.whole) {
+            let Ok(record) = parse_record(raw.opcode, raw.body) else {
+                break;
+            };
             match record {
                 McapRecord::Schema { header, data } => {
                     let _ = channels.add_schema(header, data);
@@ -186,50 +184,52 @@ impl Carry {
                     self.metadata += 1;
                 }
                 McapRecord::Chunk { header, data } => {
-                    let Ok(records) = ChunkReader::new(header, &data) else {
+                    let Some(records) = chunk_records(header, &data) else {
                         break;
                     };
-                    for record in records {
-                        match record {
-                            Ok(McapRecord::Schema { header, data }) => {
-                                let owned = std::borrow::Cow::Owned(data.into_owned());
-                                let _ = channels.add_schema(header, owned);
-                            }
-                            Ok(McapRecord::Channel(channel)) => {
-                                let _ = channels.add_channel(channel);
-                            }
-                            Ok(McapRecord::Message { header, data }) => {
-                                let Some(channel) = channels.get(header.channel_id) else {
-                                    continue;
-                                };
-                                let id = match ids.get(&header.channel_id) {
-                                    Some(&id) => id,
-                                    None => {
-                                        let id = writer.channel_of(&channel)?;
-                                        ids.insert(header.channel_id, id);
-                                        id
-                                    }
-                                };
-                                writer.write_raw(id, header, &data);
-                                self.note(&channel, &header, &data);
-                            }
-                            Ok(_) => {}
-                            Err(_) => {
-                                chunk_bad = true;
-                                break;
-                            }
-                        }
-                    }
-                    writer.tick()?;
+                    self.chunk(records, &mut channels, &mut ids, writer)?;
                 }
                 _ => {}
             }
-            if chunk_bad {
-                break;
+            self.whole = raw.end;
+        }
+        Ok(())
+    }
+
+    fn chunk(
+        &mut self,
+        records: Vec<McapRecord<'_>>,
+        channels: &mut ChannelAccumulator<'_>,
+        ids: &mut HashMap<u16, ChannelId>,
+        writer: &mut EpisodeWriter,
+    ) -> Result<(), EpisodeError> {
+        for record in records {
+            match record {
+                McapRecord::Schema { header, data } => {
+                    let _ = channels.add_schema(header, data.into_owned().into());
+                }
+                McapRecord::Channel(channel) => {
+                    let _ = channels.add_channel(channel);
+                }
+                McapRecord::Message { header, data } => {
+                    let Some(channel) = channels.get(header.channel_id) else {
+                        continue;
+                    };
+                    let id = match ids.get(&header.channel_id) {
+                        Some(&id) => id,
+                        None => {
+                            let id = writer.channel_of(&channel)?;
+                            ids.insert(header.channel_id, id);
+                            id
+                        }
+                    };
+                    writer.write_raw(id, header, &data);
+                    self.note(&channel, &header, &data);
+                }
+                _ => {}
             }
         }
-        self.whole = whole_records(map);
-        Ok(())
+        writer.tick()
     }
 
     /// The last ledger on disk knows the losses up to a second before the end; the
@@ -278,18 +278,23 @@ impl Carry {
     }
 }
 
-/// Bytes up to the end of the last whole record: opcode, length, body.
-fn whole_records(map: &[u8]) -> usize {
-    let mut at = mcap::MAGIC.len();
-    while let Some(head) = map.get(at..at + 9) {
-        let length = u64::from_le_bytes(head[1..9].try_into().expect("eight bytes"));
-        match at
-            .checked_add(9)
-            .and_then(|body| body.checked_add(usize::try_from(length).ok()?))
-        {
-            Some(end) if end <= map.len() => at = end,
-            _ => break,
-        }
+/// The records of a chunk; none where one of them, or their checksum, is damaged: no
+/// sample is taken from a chunk that is known to hold wrong bytes.
+fn chunk_records(header: ChunkHeader, data: &[u8]) -> Option<Vec<McapRecord<'_>>> {
+    if !header.compression.is_empty() {
+        return ChunkReader::new(header, data)
+            .ok()?
+            .collect::<Result<_, _>>()
+            .ok();
     }
-    at
+    if header.uncompressed_crc != 0 && header.uncompressed_crc != crc32fast::hash(data) {
+        return None;
+    }
+    let (mut at, mut records) = (0, Vec::new());
+    while at < data.len() {
+        let raw = layout::record_at(data, at)?;
+        records.push(parse_record(raw.opcode, raw.body).ok()?);
+        at = raw.end;
+    }
+    Some(records)
 }

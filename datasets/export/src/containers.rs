@@ -4,8 +4,9 @@
 
 use std::path::Path;
 
+use crate::cameras::Settings;
 use crate::error::ExportError;
-use crate::ffmpeg::Tools;
+use crate::ffmpeg::{Encoder, Tools};
 use crate::fit::Fit;
 use crate::formats::{Episodes, format};
 use crate::lifecycle::{self, Configuration, Entry, Manifest, Parts, Staging};
@@ -157,7 +158,10 @@ pub(crate) fn write<C: Container>(
     let mut container = make(&book)?;
     let mut rejected = Vec::new();
     let mut received = 0;
-    for episode in episodes {
+    while let Some(mut episode) = episodes.next_episode() {
+        if let Ok(episode) = &mut episode {
+            episodes.judge(received, episode);
+        }
         let mut add = |episode: Resampled| {
             let steps = episode.steps();
             let mut told = Told {
@@ -261,6 +265,17 @@ impl Book<'_> {
         let what = what.into();
         if !self.warnings.contains(&what) {
             self.warnings.push(what);
+        }
+    }
+
+    /// What videos are encoded with.
+    pub fn videos<'b>(&'b self, encoder: &'b Encoder) -> Settings<'b> {
+        Settings {
+            tools: &self.tools,
+            encoder,
+            size: self.options.size,
+            fit: self.options.fit,
+            parts: &self.parts,
         }
     }
 

@@ -29,7 +29,6 @@ use crate::formats::{Episodes, Format};
 use crate::hdf5::{Group, Numbers, times};
 use crate::model::{CameraRole, HandMotion, Resampled, Side};
 use crate::options::{Options, Progress, Report};
-use crate::video::Job;
 
 /// The format.
 pub(crate) const FORMAT: Format = Format {
@@ -116,7 +115,7 @@ impl Container for DreamDojoMano {
                 "it has no camera, expected one on the head",
             ));
         };
-        let mut chosen = vec![episode.cameras.swap_remove(at)];
+        let chosen = vec![episode.cameras.swap_remove(at)];
         for track in &episode.cameras {
             book.warn(format!(
                 "camera {:?} has no place in this format",
@@ -151,28 +150,18 @@ impl Container for DreamDojoMano {
         let stem = Path::new("part1")
             .join(slug(&episode.task))
             .join(book.episodes.to_string());
-        let job = Job {
-            episode: &episode.episode_id,
-            fps: episode.fps,
-            tools: &book.tools,
-            encoder: &self.encoder,
-            size: book.options.size,
-            fit: book.options.fit,
-            content: episode.content(),
-            parts: &book.parts,
-        };
-        for video in encode_all(&job, &mut chosen, |_| told.image())? {
-            let of = (book.episodes, chosen[0].name.as_str());
+        episode.cameras = chosen;
+        let settings = book.videos(&self.encoder);
+        let videos = encode_all(settings, &mut episode, || told.image())?;
+        let shown = &episode.cameras[0];
+        for video in videos {
+            let of = (book.episodes, shown.name.as_str());
             book.parts.place(of, &video, &stem.with_extension("mp4"))?;
         }
-        let fit = Fit::new(
-            (chosen[0].width, chosen[0].height),
-            book.options.size,
-            book.options.fit,
-        );
-        book.count_images(0, &chosen[0], &fit);
+        let (size, mode) = (book.options.size, book.options.fit);
+        let fit = Fit::new((shown.width, shown.height), size, mode);
+        book.count_images(0, shown, &fit);
         let frame = if world.is_some() { "camera" } else { "world" };
-        episode.cameras = chosen;
         file(&episode, &hands, frame).write(&self.root.join(stem).with_extension("hdf5"))
     }
 

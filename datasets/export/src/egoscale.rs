@@ -33,7 +33,6 @@ use crate::formats::{Episodes, Format};
 use crate::hdf5::{Group, Numbers, times};
 use crate::model::{CameraRole, CameraTrack, HandMotion, Resampled};
 use crate::options::{Options, Progress, Report};
-use crate::video::Job;
 
 /// The format.
 pub(crate) const FORMAT: Format = Format {
@@ -266,22 +265,8 @@ impl Container for EgoScale {
                 "it has no camera on the head, which every sample shows first",
             ));
         }
-        let id_of_recording = episode.episode_id.clone();
-        let content = episode.content().map(str::to_owned);
-        let job = Job {
-            episode: &id_of_recording,
-            fps: episode.fps,
-            tools: &book.tools,
-            encoder: &self.encoder,
-            size: book.options.size,
-            fit: book.options.fit,
-            content: content.as_deref(),
-            parts: &book.parts,
-        };
-        let mut cameras = std::mem::take(&mut episode.cameras);
-        let videos = encode_all(&job, &mut cameras, |_| told.image());
-        episode.cameras = cameras;
-        let videos = videos?;
+        let settings = book.videos(&self.encoder);
+        let videos = encode_all(settings, &mut episode, || told.image())?;
         // From here on nothing is the episode's own fault any more.
         let hand = active(&episode);
         let (states, actions, wrists) = numbers(&episode, hand);

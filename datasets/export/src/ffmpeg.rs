@@ -4,6 +4,7 @@ use std::io::Read;
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
+use std::thread::{Builder, JoinHandle};
 
 use nix::sys::prctl::set_pdeathsig;
 use nix::sys::signal::Signal;
@@ -144,6 +145,21 @@ fn finish(
             Err(failed(status.to_string(), errors))
         }
     })
+}
+
+/// [`read_tail`] on a thread of its own.
+pub(crate) fn tail_of(
+    from: impl Read + Send + 'static,
+    path: &Path,
+) -> Result<JoinHandle<String>, ExportError> {
+    Builder::new()
+        .name("ffmpeg says".to_owned())
+        .spawn(move || read_tail(from))
+        .map_err(|source| ExportError::Io {
+            what: "start a thread that listens to ffmpeg",
+            path: path.to_owned(),
+            source,
+        })
 }
 
 /// The last 2000 bytes of what a child says, lines joined by `; `.

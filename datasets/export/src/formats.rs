@@ -11,7 +11,25 @@ use crate::{
 };
 
 /// Episodes as a format consumes them, one by one.
-pub type Episodes<'a> = dyn Iterator<Item = Result<Resampled, ExportError>> + 'a;
+pub type Episodes<'a> = dyn Source + 'a;
+
+/// Where episodes come from. An iterator is one.
+pub trait Source {
+    /// The next.
+    fn next_episode(&mut self) -> Option<Result<Resampled, ExportError>>;
+
+    /// Adds to an episode, counted from 0 as received, what is found of its quality only while it is
+    /// written.
+    fn judge(&mut self, received: usize, episode: &mut Resampled) {
+        let _ = (received, episode);
+    }
+}
+
+impl<I: Iterator<Item = Result<Resampled, ExportError>>> Source for I {
+    fn next_episode(&mut self) -> Option<Result<Resampled, ExportError>> {
+        self.next()
+    }
+}
 
 /// Writes episodes into a folder that does not exist yet or is empty.
 pub type Write =

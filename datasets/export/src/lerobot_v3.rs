@@ -83,7 +83,7 @@ impl Layout for Files {
         let cameras = book.cameras.iter().zip(&mut self.joiners);
         for ((camera, joiner), video) in cameras.zip(&accepted.videos) {
             let target = |n| features::video_path(&camera.key, n);
-            let place = joiner.add(video.clone(), (&book.parts, &book.tools), target)?;
+            let place = joiner.add(video.clone(), (book.parts, book.tools), target)?;
             let file = features::video_path(&camera.key, place.file);
             let of = (book.episodes, camera.key.as_str());
             book.parts.note(of, video, &file, Some(place.from))?;
@@ -118,7 +118,7 @@ impl Layout for Files {
     fn finish(mut self, book: &Book) -> Result<Vec<String>, ExportError> {
         for (camera, joiner) in book.cameras.iter().zip(&mut self.joiners) {
             let target = |n| features::video_path(&camera.key, n);
-            joiner.finish((&book.parts, &book.tools), target)?;
+            joiner.finish((book.parts, book.tools), target)?;
         }
         self.meta.close()?;
         let Some(data) = &mut self.data else {

@@ -64,7 +64,7 @@ mod zarr;
 
 pub use error::ExportError;
 pub use flat::{Matrix, eef_9d, rotation_6d_columns, rotation_6d_rows};
-pub use formats::{Episodes, FORMATS, Format, Write, format};
+pub use formats::{Episodes, FORMATS, Format, Source, Write, format};
 pub use jpeg::size as jpeg_size;
 pub use lifecycle::{
     Configuration, Entry, Expected, ExpectedImages, FileEntry, MANIFEST_FILE, Manifest,

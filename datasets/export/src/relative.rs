@@ -50,11 +50,12 @@ impl Rows {
 }
 
 /// The pose of position and two rows of a rotation; the rows are made orthonormal (Gram and Schmidt),
-/// since stored numbers are rounded.
+/// since stored numbers are rounded. Rows without a direction give NaN, which no statistics may hold.
 pub(crate) fn pose_of_9d(numbers: &[f64]) -> Isometry3<f64> {
-    let first = Vector3::from_column_slice(&numbers[3..6]).normalize();
+    let unit = |row: Vector3<f64>| row.try_normalize(0.0).unwrap_or(Vector3::repeat(f64::NAN));
+    let first = unit(Vector3::from_column_slice(&numbers[3..6]));
     let second = Vector3::from_column_slice(&numbers[6..9]);
-    let second = (second - first * first.dot(&second)).normalize();
+    let second = unit(second - first * first.dot(&second));
     let third = first.cross(&second);
     let rows = [first.transpose(), second.transpose(), third.transpose()];
     let rotation = Rotation3::from_matrix_unchecked(Matrix3::from_rows(&rows));

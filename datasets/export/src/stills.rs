@@ -7,7 +7,7 @@ use std::path::Path;
 use std::process::Stdio;
 
 use crate::error::ExportError;
-use crate::ffmpeg::{Tools, read_tail};
+use crate::ffmpeg::{Tools, read_tail, tail_of};
 use crate::fit::{Fit, FitMode};
 use crate::jpeg;
 use crate::lifecycle::{Known, Parts, VideoKey};
@@ -298,7 +298,7 @@ pub(crate) fn decode_all(
     let (Some(mut stdin), Some(stderr)) = (running.0.stdin.take(), running.0.stderr.take()) else {
         unreachable!("both pipes were asked for above");
     };
-    let said = std::thread::spawn(move || read_tail(stderr));
+    let said = tail_of(stderr, &tools.ffmpeg)?;
     let mut fed = Ok(());
     loop {
         match next() {

@@ -13,32 +13,29 @@
 use std::io::{Read, Write};
 use std::path::Path;
 use std::process::Stdio;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use bytes::Bytes;
 
+use crate::cameras::Settings;
 use crate::error::ExportError;
-use crate::ffmpeg::{Encoder, Running, Tools, Track, probe, read_tail};
-use crate::fit::{Fit, FitMode, Sampling};
+use crate::ffmpeg::{Running, Tools, Track, probe, read_tail};
+use crate::fit::{Fit, Sampling};
 use crate::jpeg;
-use crate::lifecycle::{Encoded, Known, Parts, VideoKey};
+use crate::lifecycle::{Encoded, Known, VideoKey};
 use crate::model::CameraTrack;
 use crate::stats::PixelCounts;
 use crate::timestamp::ticks_per_second;
 
-/// What all cameras of an episode are encoded with.
+/// What the cameras of an episode are encoded with.
 pub(crate) struct Job<'a> {
     pub episode: &'a str,
     pub fps: u32,
-    pub tools: &'a Tools,
-    pub encoder: &'a Encoder,
-    /// Asked size of the written images, pixels.
-    pub size: Option<(u32, u32)>,
-    /// How they are brought to it.
-    pub fit: FitMode,
     /// The recording, by its content; where it is known, finished videos are kept and taken up.
     pub content: Option<&'a str>,
-    /// The finished ones.
-    pub parts: &'a Parts,
+    pub settings: Settings<'a>,
+    /// The video is not wanted any more.
+    pub is_stopped: &'a AtomicBool,
 }
 
 impl<'a> Job<'a> {
@@ -46,7 +43,7 @@ impl<'a> Job<'a> {
     fn key(&self, track: &CameraTrack, fit: &Fit, sampling: &Sampling) -> Option<VideoKey> {
         let fps = self.fps.to_string();
         let size = format!("{}x{}", track.width, track.height);
-        let encoder = self.encoder.arguments().join(" ");
+        let encoder = self.settings.encoder.arguments().join(" ");
         let settings = [
             "video 1",
             fps.as_str(),
@@ -67,7 +64,7 @@ impl<'a> Job<'a> {
     fn feed(&self) -> Feed<'a> {
         Feed {
             episode: self.episode,
-            tools: self.tools,
+            tools: self.settings.tools,
         }
     }
 }
@@ -84,14 +81,21 @@ pub(crate) fn video(
     track: &mut CameraTrack,
     mut on_image: impl FnMut(),
 ) -> Result<Encoded, ExportError> {
-    let fit = Fit::new((track.width, track.height), job.size, job.fit);
+    let fit = Fit::new(
+        (track.width, track.height),
+        job.settings.size,
+        job.settings.fit,
+    );
     let sampling = Sampling::new(track.images.len() as u64, fit.size);
     let key = job.key(track, &fit, &sampling);
-    if let Some(found) = key.as_ref().and_then(|key| job.parts.find(key)) {
+    let parts = job.settings.parts;
+    // Where a recording is given twice, one of both waits.
+    let _alone = key.as_ref().map(|key| parts.alone_with(key));
+    if let Some(found) = key.as_ref().and_then(|key| parts.find(key)) {
         track.images.iter().for_each(|_| on_image());
         return Ok(found);
     }
-    job.parts.make(key, |out| {
+    parts.make(key, |out| {
         encode(job, track, (&fit, &sampling), out, on_image)
     })
 }
@@ -107,7 +111,8 @@ fn encode(
     out: &Path,
     mut on_image: impl FnMut(),
 ) -> Result<Known, ExportError> {
-    let mut command = job.tools.ffmpeg();
+    let Settings { tools, encoder, .. } = job.settings;
+    let mut command = tools.ffmpeg();
     command
         // Without these, a broken image would be repaired by guesswork.
         .args(["-xerror", "-err_detect", "explode"])
@@ -126,7 +131,7 @@ fn encode(
             sampling.filter(job.fps)
         ))
         .args(["-map", "[video]"])
-        .args(job.encoder.arguments())
+        .args(encoder.arguments())
         .args(["-bitexact", "-video_track_timescale"])
         .arg(ticks_per_second(job.fps).to_string())
         .args(["-f", "mp4", "-y"])
@@ -144,7 +149,7 @@ fn encode(
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
         .stderr(Stdio::piped());
-    let mut running = job.tools.start(command)?;
+    let mut running = tools.start(command)?;
     let pipes = (
         running.0.stdin.take(),
         running.0.stdout.take(),
@@ -158,6 +163,9 @@ fn encode(
         let pixels = scope.spawn(move || count_pixels(stdout, image_bytes));
         let said = scope.spawn(move || read_tail(stderr));
         let fed = feed(&job.feed(), track, |bytes| {
+            if job.is_stopped.load(Ordering::Relaxed) {
+                return Err(std::io::ErrorKind::Interrupted.into());
+            }
             on_image();
             stdin.write_all(bytes)
         });
@@ -179,7 +187,7 @@ fn encode(
             path: out.into(),
         }));
     }
-    let written = probe(job.tools, out)?;
+    let written = probe(tools, out)?;
     check(job, track, &written, fit, out)?;
     Ok(Known {
         bytes: std::fs::metadata(out)

@@ -1,10 +1,10 @@
 //! What all LeRobot layouts have in common while they are written: episodes are received one by one,
 //! checked, encoded and counted, and the folder gets its name when it is whole.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::path::Path;
 
-use crate::cameras::encode_all;
+use crate::cameras::{Encoders, Settings};
 use crate::columns::Columns;
 use crate::error::ExportError;
 use crate::features::{self, Features, LANGUAGE, video_key};
@@ -18,7 +18,6 @@ use crate::stats::PixelCounts;
 use crate::timestamp::MAX_EPISODE_SECS;
 use crate::v21::Jsonl;
 use crate::verify;
-use crate::video::Job;
 
 /// What a format makes of an episode before it is written.
 pub(crate) struct Plan {
@@ -52,6 +51,18 @@ pub(crate) struct Accepted {
     pub language: Vec<usize>,
 }
 
+/// An episode whose cameras are encoded, or wait for it.
+struct Planned {
+    episode: Resampled,
+    columns: Columns,
+    features: Features,
+    fits: Vec<Fit>,
+}
+
+/// Episodes whose cameras are encoded, or wait for it, at a time: while one is written, the next are at
+/// the encoders.
+const AHEAD: usize = 2;
+
 /// What the first episode fixes for all.
 pub(crate) struct DatasetSchema {
     pub features: Features,
@@ -75,9 +86,9 @@ pub(crate) struct Camera {
 pub(crate) struct Book<'a> {
     pub root: &'a Path,
     pub options: &'a Options,
-    pub tools: Tools,
-    pub encoder: Encoder,
-    pub parts: Parts,
+    pub tools: &'a Tools,
+    pub encoder: &'a Encoder,
+    pub parts: &'a Parts,
     pub schema: Option<DatasetSchema>,
     pub cameras: Vec<Camera>,
     /// Sentences in the order of their index.
@@ -103,7 +114,7 @@ pub(crate) const QUALITY_FILE: &str = "meta/quality.jsonl";
 
 /// Writes `episodes` into the folder `out`, which must not exist or be empty.
 ///
-/// Episodes are consumed one by one; memory is bounded by the largest. An
+/// Episodes are consumed one by one; memory is bounded by the largest two. An
 /// episode that cannot be written for a reason of its own is left out and
 /// listed in the report. The dataset grows in a folder beside `out` ([`Staging`]), is
 /// checked ([`verify::verify`]) and renamed at the end.
@@ -129,13 +140,14 @@ pub(crate) fn write<L: Layout>(
     let encoder = Encoder::choose(options.codec, &tools)?;
     let staging = Staging::open(out, options.replace)?;
     let root = staging.dataset();
+    let parts = Parts::open(&staging, &tools)?;
     let mut layout = layout(&root, &options);
     let mut book = Book {
         root: &root,
         options: &options,
-        parts: Parts::open(&staging, &tools)?,
-        tools,
-        encoder,
+        parts: &parts,
+        tools: &tools,
+        encoder: &encoder,
         schema: None,
         cameras: Vec::new(),
         tasks: Vec::new(),
@@ -146,24 +158,52 @@ pub(crate) fn write<L: Layout>(
         quality: Verdicts::Unknown,
         entries: Vec::new(),
     };
+    let settings = Settings {
+        tools: &tools,
+        encoder: &encoder,
+        size: options.size,
+        fit: options.fit,
+        parts: &parts,
+    };
     let mut rejected = Vec::new();
     let mut received = 0;
-    for episode in episodes {
-        let accepted = episode.and_then(|episode| book.accept(plan, episode, received, progress));
-        match accepted {
-            Err(error) if error.concerns_one_episode() => rejected.push(Rejected {
-                received,
-                why: error.to_string(),
-            }),
-            accepted => {
-                let accepted = accepted?;
-                book.keep_quality(&accepted.episode)?;
-                layout.append(&book, &accepted)?;
-                book.count(&accepted);
+    std::thread::scope(|scope| -> Result<(), ExportError> {
+        let mut encoders = Encoders::start(scope, settings)?;
+        let mut waiting: VecDeque<(usize, Result<Planned, ExportError>)> = VecDeque::new();
+        loop {
+            while waiting.len() < AHEAD
+                && let Some(episode) = episodes.next_episode()
+            {
+                let mut planned = episode.and_then(|episode| book.plan(plan, episode));
+                if let Ok(planned) = &mut planned {
+                    encoders.begin(&mut planned.episode);
+                }
+                waiting.push_back((received, planned));
+                received += 1;
+            }
+            let Some((number, planned)) = waiting.pop_front() else {
+                return Ok(());
+            };
+            let accepted = planned.and_then(|mut planned| {
+                let (cameras, videos) = encoders.finish(told(number, &planned, progress));
+                planned.episode.cameras = cameras;
+                book.accept(planned, videos?)
+            });
+            match accepted {
+                Err(error) if error.concerns_one_episode() => rejected.push(Rejected {
+                    received: number,
+                    why: error.to_string(),
+                }),
+                accepted => {
+                    let mut accepted = accepted?;
+                    episodes.judge(number, &mut accepted.episode);
+                    book.keep_quality(&accepted.episode)?;
+                    layout.append(&book, &accepted)?;
+                    book.count(&accepted);
+                }
             }
         }
-        received += 1;
-    }
+    })?;
     if book.schema.is_none() {
         return Err(ExportError::NoEpisodes {
             received,
@@ -201,14 +241,30 @@ pub(crate) fn write<L: Layout>(
     })
 }
 
+/// Tells how far the encoders are with an episode, every second or so of its images.
+fn told<'a>(
+    number: usize,
+    planned: &Planned,
+    progress: &'a mut dyn FnMut(Progress),
+) -> impl FnMut(usize) + use<'a> {
+    let cameras = planned.fits.len();
+    let of = planned.episode.steps() * cameras;
+    let mut last = 0;
+    move |images| {
+        if images >= last + 30 || images == of && images > last {
+            last = images;
+            progress(Progress::Encoding {
+                episode: number,
+                images,
+                of,
+            });
+        }
+    }
+}
+
 impl Book<'_> {
-    fn accept(
-        &mut self,
-        plan: &Plan,
-        mut episode: Resampled,
-        received: usize,
-        progress: &mut dyn FnMut(Progress),
-    ) -> Result<Accepted, ExportError> {
+    /// Checks an episode before it is encoded.
+    fn plan(&self, plan: &Plan, mut episode: Resampled) -> Result<Planned, ExportError> {
         episode.check()?;
         let fault = |episode: &Resampled, what: String| ExportError::Episode {
             episode: episode.episode_id.clone(),
@@ -219,14 +275,31 @@ impl Book<'_> {
         let fits = self.check(plan, &episode);
         let fits = fits.map_err(|what| fault(&episode, what))?;
         let sizes: Vec<_> = fits.iter().map(|fit| fit.size).collect();
-        let features = Features::new(&episode, &columns, &sizes, &self.encoder);
+        let features = Features::new(&episode, &columns, &sizes, self.encoder);
         if let Some(first) = &self.schema {
             first.check(&episode, &features)?;
         }
-        let videos = self.encode(&mut episode, received, progress)?;
-        // From here on nothing is the episode's own fault any more.
-        if self.schema.is_none() {
-            self.begin(&episode, &columns, features, &fits);
+        Ok(Planned {
+            episode,
+            columns,
+            features,
+            fits,
+        })
+    }
+
+    /// Takes an encoded episode into the dataset.
+    fn accept(&mut self, planned: Planned, videos: Vec<Encoded>) -> Result<Accepted, ExportError> {
+        let Planned {
+            episode,
+            columns,
+            features,
+            fits,
+        } = planned;
+        match &self.schema {
+            // The first was not yet written when this one was planned.
+            Some(first) => first.check(&episode, &features)?,
+            // From here on nothing is the episode's own fault any more.
+            None => self.begin(&episode, &columns, features, &fits),
         }
         for (camera, (track, fit)) in self
             .cameras
@@ -343,37 +416,6 @@ impl Book<'_> {
             fps: episode.fps,
             robot_type: episode.robot_type.clone(),
         });
-    }
-
-    fn encode(
-        &self,
-        episode: &mut Resampled,
-        received: usize,
-        progress: &mut dyn FnMut(Progress),
-    ) -> Result<Vec<Encoded>, ExportError> {
-        let of = episode.steps() * episode.cameras.len();
-        let job = Job {
-            episode: &episode.episode_id,
-            fps: episode.fps,
-            tools: &self.tools,
-            encoder: &self.encoder,
-            size: self.options.size,
-            fit: self.options.fit,
-            content: episode
-                .origin
-                .as_ref()
-                .map(|origin| origin.fingerprint.as_str()),
-            parts: &self.parts,
-        };
-        encode_all(&job, &mut episode.cameras, |images| {
-            if images % 30 == 0 || images == of {
-                progress(Progress::Encoding {
-                    episode: received,
-                    images,
-                    of,
-                });
-            }
-        })
     }
 
     fn count(&mut self, accepted: &Accepted) {

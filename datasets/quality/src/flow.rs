@@ -53,23 +53,6 @@ impl Plane {
         }
     }
 
-    /// Brightness between pixels; `None` outside.
-    fn at(&self, x: f32, y: f32) -> Option<f32> {
-        let (column, row) = (x.floor(), y.floor());
-        if column < 0.0 || row < 0.0 {
-            return None;
-        }
-        let (fx, fy) = (x - column, y - row);
-        let (column, row) = (column as usize, row as usize);
-        if column + 1 >= self.width || row + 1 >= self.height {
-            return None;
-        }
-        let at = row * self.width + column;
-        let mix = |at: usize| self.pixels[at] + fx * (self.pixels[at + 1] - self.pixels[at]);
-        let (above, below) = (mix(at), mix(at + self.width));
-        Some(above + fy * (below - above))
-    }
-
     /// Whether both have the same size.
     pub(crate) fn is_like(&self, other: &Self) -> bool {
         (self.width, self.height) == (other.width, other.height)
@@ -109,6 +92,14 @@ pub(crate) fn shifts(then: &Plane, now: &Plane) -> [f64; SHIFTS] {
     shifts
 }
 
+/// Those of some columns or rows that lie between two of `size` after a shift by whole ones.
+fn inside(of: &Range<usize>, shift: isize, size: usize) -> Range<usize> {
+    let least = 0_isize.saturating_sub(shift).max(0) as usize;
+    let most = (size as isize - 1).saturating_sub(shift).max(0) as usize;
+    let start = of.start.max(least).min(of.end);
+    start..of.end.min(most).max(start)
+}
+
 fn refine(
     then: &Plane,
     now: &Plane,
@@ -124,18 +115,37 @@ fn refine(
         rows.start.max(1)..rows.end.min(height - 1),
     );
     for _ in 0..ITERATIONS {
+        // All pixels move by as many whole ones and by the same part of one.
+        let whole = d.map(|d| d.floor() as isize);
+        let part = [d[0] - whole[0] as f32, d[1] - whole[1] as f32];
+        let [columns, rows] = [
+            inside(&columns, whole[0], width),
+            inside(&rows, whole[1], height),
+        ];
+        if columns.is_empty() || rows.is_empty() {
+            return d;
+        }
         let (mut xx, mut xy, mut yy) = (0.0_f64, 0.0_f64, 0.0_f64);
         let (mut xt, mut yt) = (0.0_f64, 0.0_f64);
         let (mut sx, mut sy, mut st, mut count) = (0.0_f64, 0.0_f64, 0.0_f64, 0.0_f64);
-        for y in rows.clone() {
-            for x in columns.clone() {
-                let Some(seen) = now.at(x as f32 + d[0], y as f32 + d[1]) else {
-                    continue;
-                };
-                let at = y * width + x;
-                let gx = f64::from(0.5 * (then.pixels[at + 1] - then.pixels[at - 1]));
-                let gy = f64::from(0.5 * (then.pixels[at + width] - then.pixels[at - width]));
-                let change = f64::from(seen - then.pixels[at]);
+        for y in rows {
+            let line = |y: usize| &then.pixels[y * width..][columns.clone()];
+            let around = &then.pixels[y * width..][columns.start - 1..columns.end + 1];
+            let from = y.wrapping_add_signed(whole[1]) * width
+                + columns.start.wrapping_add_signed(whole[0]);
+            let seen = &now.pixels[from..from + columns.len() + 1];
+            let below = &now.pixels[from + width..from + width + columns.len() + 1];
+            let then = line(y).iter().zip(line(y - 1).iter().zip(line(y + 1)));
+            let now = seen.windows(2).zip(below.windows(2));
+            for (((then, (over, under)), beside), (seen, below)) in
+                then.zip(around.windows(3)).zip(now)
+            {
+                let mix = |pair: &[f32]| pair[0] + part[0] * (pair[1] - pair[0]);
+                let (seen, below) = (mix(seen), mix(below));
+                let seen = seen + part[1] * (below - seen);
+                let gx = f64::from(0.5 * (beside[2] - beside[0]));
+                let gy = f64::from(0.5 * (under - over));
+                let change = f64::from(seen - then);
                 xx += gx * gx;
                 xy += gx * gy;
                 yy += gy * gy;

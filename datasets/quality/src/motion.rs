@@ -256,10 +256,10 @@ fn smoothed<T>(
         let to = times.partition_point(|&t| t < time + width);
         let (mut s0, mut s1, mut s2) = (0.0, 0.0, 0.0);
         let (mut sums, mut moments): (Vec<f64>, Vec<f64>) = (Vec::new(), Vec::new());
-        for index in from..to {
-            let x = (times[index] - time).secs_f64();
+        for (&sampled, values) in times[from..to].iter().zip(&track.values[from..to]) {
+            let x = (sampled - time).secs_f64();
             let weight = 1.0 - x.abs() / width_s;
-            let values = row(&track.values[index]);
+            let values = row(values);
             sums.resize(values.len(), 0.0);
             moments.resize(values.len(), 0.0);
             s0 += weight;

@@ -25,7 +25,7 @@ const RIVAL_LAG_S: f64 = 0.1;
 /// tell how sure the lag is. Above this standard error nothing is said [s], unless the lag is this many
 /// times as large.
 const BLOCKS: usize = 8;
-const MOST_ERROR_S: f64 = 0.020;
+const MOST_ERROR_S: f64 = 0.010;
 const SURE: f64 = 3.0;
 /// Motion beyond so many medians counts as that much: one bad image shall not decide.
 const MOST_MEDIANS: f64 = 6.0;
@@ -290,16 +290,16 @@ fn fit(reference: &Reference, pairs: &[Pair], seen: &[[f64; SHIFTS]], lag_s: f64
     }
     // As little stiffness as keeps what does not move out of it.
     let scale: Vec<f64> = (0..n).map(|i| 1.0 / (xx[(i, i)] + 1e-12).sqrt()).collect();
-    for i in 0..n {
-        for j in 0..n {
-            xx[(i, j)] *= scale[i] * scale[j];
+    for (i, &of_row) in scale.iter().enumerate() {
+        for (j, &of_column) in scale.iter().enumerate() {
+            xx[(i, j)] *= of_row * of_column;
         }
         xx[(i, i)] += 1e-9;
-        xy.row_mut(i).scale_mut(scale[i]);
+        xy.row_mut(i).scale_mut(of_row);
     }
     let mut coefficients = xx.cholesky()?.solve(&xy);
-    for i in 0..n {
-        coefficients.row_mut(i).scale_mut(scale[i]);
+    for (i, &of_row) in scale.iter().enumerate() {
+        coefficients.row_mut(i).scale_mut(of_row);
     }
     let count = known.len() as f64;
     let mut left = vec![[0.0; SHIFTS]; BLOCKS];

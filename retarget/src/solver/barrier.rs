@@ -7,10 +7,9 @@ use super::objective::Derivatives;
 use crate::capsule::PlacedCapsule;
 use crate::collision::{CollisionOptions, Neighbours, Pairs};
 
-/// The pairs, and where their capsules are.
+/// The pairs that push, and where their capsules are.
 #[derive(Debug, Clone)]
 pub(super) struct Barrier {
-    pairs: Pairs,
     neighbours: Neighbours,
     options: CollisionOptions,
     /// Factor of the stiffness.
@@ -96,13 +95,13 @@ impl Barrier {
         linkage: &Linkage,
     ) -> Self {
         let longest = linkage.chains.iter().map(|chain| chain.carriers.len());
-        let (count, variables) = (pairs.count(), linkage.dof());
+        let neighbours = Neighbours::new(&pairs, options.margin_m);
+        let (count, variables) = (neighbours.count(), linkage.dof());
         Self {
             placed: pairs.placed(),
             active: Vec::with_capacity(count),
             watched: Vec::with_capacity(count),
-            neighbours: Neighbours::new(&pairs, options.margin_m),
-            pairs,
+            neighbours,
             options,
             stiffer: 1.0,
             first,
@@ -115,7 +114,7 @@ impl Barrier {
 
     /// Number of pairs.
     pub(super) fn pairs(&self) -> usize {
-        self.pairs.count()
+        self.neighbours.count()
     }
 
     pub(super) fn stiffen(&mut self, stiffer: f64) {
@@ -131,14 +130,13 @@ impl Barrier {
         let (margin_m, stiffness) = (self.options.margin_m, self.stiffness());
         self.active.clear();
         let mut value = 0.0;
-        self.neighbours
-            .visit(&self.pairs, &self.placed, |one, other, _| {
-                let contact = Contact::of([one, other], &self.placed, margin_m);
-                if contact.depth > 0.0 {
-                    value += 0.5 * stiffness * contact.depth * contact.depth;
-                    self.active.push(contact);
-                }
-            });
+        self.neighbours.visit(&self.placed, |one, other, _| {
+            let contact = Contact::of([one, other], &self.placed, margin_m);
+            if contact.depth > 0.0 {
+                value += 0.5 * stiffness * contact.depth * contact.depth;
+                self.active.push(contact);
+            }
+        });
         value
     }
 

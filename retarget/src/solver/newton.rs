@@ -308,8 +308,14 @@ impl Newton {
                 if self.is_free[k] || self.step[k] == 0.0 {
                     continue;
                 }
-                for (right, &i) in self.right.iter_mut().zip(&self.free) {
-                    *right -= hessian[if i > k { i * n + k } else { k * n + i }] * self.step[k];
+                let step = self.step[k];
+                let further_in = self.free.partition_point(|&i| i < k);
+                let (before, behind) = self.right.split_at_mut(further_in);
+                for (right, &i) in before.iter_mut().zip(&self.free) {
+                    *right -= hessian[k * n + i] * step;
+                }
+                for (right, &i) in behind.iter_mut().zip(&self.free[further_in..]) {
+                    *right -= hessian[i * n + k] * step;
                 }
             }
             let system = (&hessian[..], n);

@@ -13,8 +13,8 @@ use anyhow::Result;
 use dexumi_episode::{Calibration, Episode, EpisodeError, EpisodeFile, write_atomically};
 use dexumi_quality::{Input, Measured, Plot, Verdict, rules_sha256};
 use dexumi_retarget::{
-    ArmPlan, EpisodeJob, EpisodeOptions, Hand, RetargetError, RetargetReport, derived_path,
-    retarget_episode, sha256, sha256_of_model,
+    ArmPlan, EpisodeJob, EpisodeOptions, Hand, RetargetReport, derived_path, retarget_episode,
+    sha256, sha256_of_model,
 };
 use serde::{Deserialize, Serialize};
 
@@ -266,11 +266,13 @@ impl<'a> Judge<'a> {
 
     fn retarget(&self, aligned: &Aligned, hand: &Arc<Hand>) -> Result<RetargetReport> {
         let calibration = aligned.calibration.as_ref();
-        let made: Result<RetargetReport, RetargetError> =
-            self.with_job(&aligned.episode, calibration, hand, |job| {
-                retarget_episode(job, &aligned.timeline)
-            });
-        Ok(made?)
+        self.with_job(&aligned.episode, calibration, hand, |job| {
+            let _alone = retarget::alone();
+            Ok(match job.made_before()? {
+                Some(report) => report,
+                None => retarget_episode(job, &aligned.timeline)?,
+            })
+        })
     }
 
     /// Keeps a verdict. That it cannot be kept is told once; it is a verdict all the same.

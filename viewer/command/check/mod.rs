@@ -14,8 +14,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{Alignment, all_episodes, interrupt::Interrupt, jobs, print_json};
 use crate::{Exit, terminal::Progress};
-use judge::Judge;
-pub use judge::Judged;
+pub use judge::{Judge, Judged};
 pub use table::verdict_json;
 
 /// Grade episodes: tracking, synchronisation, timing, smoothness, limits, images, language,
@@ -118,21 +117,15 @@ pub struct Verdicts {
 }
 
 /// Judges episodes, or finds the verdicts of an earlier run.
-///
-/// # Errors
-/// The hand or the arm is none, or Ctrl-C cannot be waited for.
 pub fn verdicts(
     episodes: &[PathBuf],
-    alignment: &Alignment,
-    hands: &[String],
-    arm: Option<&str>,
+    judge: &Judge<'_>,
     jobs: Option<u16>,
     interrupt: &Interrupt,
-) -> Result<Verdicts> {
-    let judge = Judge::new(alignment, hands, arm, interrupt)?;
+    mut progress: Progress,
+) -> Verdicts {
     let cores = || std::thread::available_parallelism().map_or(1, usize::from);
     let jobs = jobs.map_or_else(cores, usize::from);
-    let mut progress = Progress::new("check", episodes.len() as u64);
     let results = jobs::in_parallel("check", episodes, jobs, interrupt, &mut progress, |path| {
         judge.one(path)
     });
@@ -157,11 +150,11 @@ pub fn verdicts(
     for (one, verdict) in judged.iter_mut().zip(verdicts) {
         one.verdict = verdict;
     }
-    Ok(Verdicts {
+    Verdicts {
         interrupted: judged.len() + unjudged.len() < episodes.len(),
         judged,
         unjudged,
-    })
+    }
 }
 
 impl Check {
@@ -174,14 +167,10 @@ impl Check {
             }
         }
         let interrupt = Interrupt::watch()?;
-        let found = verdicts(
-            &episodes,
-            &self.alignment,
-            &self.hand,
-            self.arm.as_deref(),
-            self.jobs,
-            &interrupt,
-        )?;
+        let arm = self.arm.as_deref();
+        let judge = Judge::new(&self.alignment, &self.hand, arm, &interrupt)?;
+        let progress = Progress::new("check", episodes.len() as u64);
+        let found = verdicts(&episodes, &judge, self.jobs, &interrupt, progress);
         for Unjudged { path, error } in &found.unjudged {
             eprintln!("failed: {}: {error:#}", path.display());
         }

@@ -1,6 +1,7 @@
 //! From a recording to what a format is written from.
 
 use std::{
+    collections::BTreeMap,
     path::{Path, PathBuf},
     sync::Arc,
 };
@@ -16,16 +17,31 @@ use dexumi_retarget::{Hand, Kinematics, sha256};
 use super::Choices;
 use crate::command::{
     Aligned,
-    check::{self, Judged},
+    check::{self, Judge, Judged},
     interrupt::Interrupt,
     retarget,
 };
+use crate::terminal::Progress;
 
 fn side_of(hand: &Hand) -> Side {
     match hand.side() {
         dexumi_retarget::Side::Left => Side::Left,
         dexumi_retarget::Side::Right => Side::Right,
     }
+}
+
+/// Verdicts by recording. One that cannot be judged has none.
+pub type Judgements = BTreeMap<PathBuf, Judged>;
+
+/// Judges recordings.
+pub fn judge_all(episodes: &[PathBuf], judge: &Judge<'_>, interrupt: &Interrupt) -> Judgements {
+    let progress = Progress::new("check", episodes.len() as u64);
+    let found = check::verdicts(episodes, judge, None, interrupt, progress);
+    for one in &found.unjudged {
+        eprintln!("note: not judged: {}: {:#}", one.path.display(), one.error);
+    }
+    let judged = found.judged.into_iter();
+    judged.map(|one| (one.path.clone(), one)).collect()
 }
 
 /// A verdict as the dataset keeps it.
@@ -70,46 +86,22 @@ fn robot_rows(hand: &Arc<Hand>, joints: &[f64]) -> RobotRows {
 }
 
 impl Choices {
-    /// The episodes that are wanted, with their verdicts, and those that are not. One that cannot be
-    /// judged has none; where something is asked of verdicts, it is not wanted.
-    pub fn judged(
+    /// The episodes that are wanted, and those that are not. Where something is asked of verdicts, one
+    /// that has none is not wanted.
+    pub fn selected(
         &self,
-        episodes: Vec<PathBuf>,
-    ) -> Result<(Vec<(PathBuf, Option<Judged>)>, Vec<PathBuf>)> {
-        if self.no_check {
-            return Ok((
-                episodes.into_iter().map(|path| (path, None)).collect(),
-                Vec::new(),
-            ));
-        }
-        // Verdicts and datasets appear whole or not at all.
-        let interrupt = Interrupt::never();
-        let found = check::verdicts(
-            &episodes,
-            &self.alignment,
-            &self.hand,
-            None,
-            None,
-            &interrupt,
-        )?;
-        for one in &found.unjudged {
-            eprintln!("note: not judged: {}: {:#}", one.path.display(), one.error);
-        }
-        let mut judged: std::collections::BTreeMap<PathBuf, Judged> = found
-            .judged
-            .into_iter()
-            .map(|judged| (judged.path.clone(), judged))
-            .collect();
+        episodes: &[PathBuf],
+        judged: &Judgements,
+    ) -> Result<(Vec<PathBuf>, Vec<PathBuf>)> {
         let (mut wanted, mut deselected) = (Vec::new(), Vec::new());
         for path in episodes {
-            let judged = judged.remove(&path);
-            let takes = match &judged {
+            let takes = match judged.get(path) {
                 Some(judged) => self.selection.takes(judged)?,
                 None => self.selection.is_all(),
             };
             match takes {
-                true => wanted.push((path, judged)),
-                false => deselected.push(path),
+                true => wanted.push(path.clone()),
+                false => deselected.push(path.clone()),
             }
         }
         if wanted.is_empty() && !deselected.is_empty() {

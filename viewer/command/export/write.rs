@@ -3,19 +3,24 @@
 use std::{
     collections::{BTreeMap, BTreeSet},
     path::{Path, PathBuf},
+    sync::atomic::{AtomicBool, Ordering},
+    thread::ScopedJoinHandle,
 };
 
 use anyhow::{Context, Result, bail};
 use dexumi_export::{
     Codec, Expected, ExportError, FitMode, Manifest, Options, Origin, Progress as Step, Report,
-    ResampleReport, Resampled, check_space, format, has_finished_work, space_needed,
+    ResampleReport, Resampled, Source, check_space, format, has_finished_work, space_needed,
 };
 use serde::Serialize;
 
-use super::{Choices, FitChoice, VideoCodec, prepare::quality_of};
+use super::{
+    Choices, FitChoice, VideoCodec,
+    prepare::{Judgements, judge_all, quality_of},
+};
 use crate::{
     Exit,
-    command::{print_json, retarget},
+    command::{check::Judge, interrupt::Interrupt, print_json, retarget},
     terminal::{self, Progress},
 };
 
@@ -32,6 +37,37 @@ pub struct Job<'a> {
     /// Episodes that were written before, by their recording's fingerprint; what they are made from must
     /// not have changed.
     pub known: BTreeMap<String, Origin>,
+}
+
+/// Recordings on their way into a dataset.
+struct Recordings<'a, I> {
+    each: I,
+    /// One an episode.
+    paths: &'a [PathBuf],
+    verdicts: Verdicts<'a>,
+}
+
+enum Verdicts<'a> {
+    Made(Judgements),
+    InTheMaking(ScopedJoinHandle<'a, Judgements>),
+}
+
+impl<I: Iterator<Item = Result<Resampled, ExportError>>> Source for Recordings<'_, I> {
+    fn next_episode(&mut self) -> Option<Result<Resampled, ExportError>> {
+        self.each.next()
+    }
+
+    fn judge(&mut self, received: usize, episode: &mut Resampled) {
+        let none = Verdicts::Made(Judgements::new());
+        let judged = match std::mem::replace(&mut self.verdicts, none) {
+            Verdicts::Made(judged) => judged,
+            Verdicts::InTheMaking(thread) => thread
+                .join()
+                .unwrap_or_else(|panic| std::panic::resume_unwind(panic)),
+        };
+        episode.quality = judged.get(&self.paths[received]).map(quality_of);
+        self.verdicts = Verdicts::Made(judged);
+    }
 }
 
 /// What was written, and what resampling did to each episode.
@@ -72,21 +108,53 @@ impl Job<'_> {
             .map(|name| retarget::hand_of(name))
             .collect::<Result<_>>()?;
         let options = self.options()?;
-        let (episodes, deselected) = choices.judged(self.episodes.clone())?;
-        self.check_space(
-            episodes.iter().map(|(path, _)| path.as_path()),
-            &options,
-            fps,
-        )?;
+        // Verdicts and datasets appear whole or not at all: Ctrl-C ends the program.
+        let interrupt = Interrupt::never();
+        let judge = (!choices.no_check)
+            .then(|| Judge::new(&choices.alignment, &choices.hand, None, &interrupt))
+            .transpose()?;
+        let verdicts_of = |episodes: &[PathBuf]| {
+            let judge = judge.as_ref();
+            judge.map(|judge| judge_all(episodes, judge, &interrupt))
+        };
+        // What is chosen by verdicts has to be known first; else they are made while images are encoded.
+        let judged = match choices.selection.is_all() {
+            true => None,
+            false => verdicts_of(&self.episodes),
+        };
+        let (episodes, deselected) = match &judged {
+            Some(judged) => choices.selected(&self.episodes, judged)?,
+            None => (self.episodes.clone(), Vec::new()),
+        };
+        self.check_space(episodes.iter().map(PathBuf::as_path), &options, fps)?;
         let mut resampled = Vec::new();
         let mut failure = None;
-        let mut progress = Progress::new("export", 1000 * episodes.len() as u64);
-        let outcome = {
-            let mut each = episodes.iter().map(|(path, judged)| {
+        let mut progress: Option<Progress> = None;
+        // While there is another line of progress, this one is not shown.
+        let is_judged = AtomicBool::new(judge.is_none() || judged.is_some());
+        let outcome = std::thread::scope(|scope| {
+            let verdicts = match judged {
+                Some(judged) => Verdicts::Made(judged),
+                None => {
+                    let judge = || {
+                        let judged = verdicts_of(&episodes).unwrap_or_default();
+                        is_judged.store(true, Ordering::Relaxed);
+                        judged
+                    };
+                    let thread = std::thread::Builder::new().name("check".to_owned());
+                    let thread = thread.spawn_scoped(scope, judge);
+                    let failed = |source| ExportError::Io {
+                        what: "start a thread that judges for",
+                        path: self.out.to_owned(),
+                        source,
+                    };
+                    Verdicts::InTheMaking(thread.map_err(failed)?)
+                }
+            };
+            let each = episodes.iter().map(|path| {
                 let mut prepare = || -> Result<_> {
-                    let (mut episode, report) = choices.resampled(path, &given, fps)?;
+                    let (episode, report) = choices.resampled(path, &given, fps)?;
                     self.check_unchanged(&episode)?;
-                    episode.quality = judged.as_ref().map(quality_of);
                     resampled.push(report);
                     Ok(episode)
                 };
@@ -102,19 +170,31 @@ impl Job<'_> {
                     }
                 })
             });
-            (format.write)(&mut each, self.out, &options, &mut |step| {
+            let mut recordings = Recordings {
+                each,
+                paths: &episodes,
+                verdicts,
+            };
+            let outcome = (format.write)(&mut recordings, self.out, &options, &mut |step| {
                 if let Step::Encoding {
                     episode,
                     images,
                     of,
                 } = step
+                    && is_judged.load(Ordering::Relaxed)
                 {
                     let share = 1000 * images / of.max(1);
-                    progress.set(1000 * episode as u64 + share as u64);
+                    progress
+                        .get_or_insert_with(|| {
+                            Progress::new("export", 1000 * episodes.len() as u64)
+                        })
+                        .set(1000 * episode as u64 + share as u64);
                 }
-            })
-        };
-        progress.finish();
+            });
+            interrupt.end();
+            outcome
+        });
+        progress.into_iter().for_each(Progress::finish);
         let dataset = match (outcome, failure) {
             (Ok(dataset), _) => dataset,
             // Where nothing could be written, the reason of the first episode is

@@ -8,7 +8,11 @@ mod page;
 mod table;
 mod trace;
 
-use std::{num::NonZeroUsize, path::PathBuf, sync::Arc};
+use std::{
+    num::NonZeroUsize,
+    path::PathBuf,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+};
 
 use anyhow::{Context, Result};
 use clap::Args;
@@ -151,6 +155,13 @@ pub fn arm_of(name: &str) -> Result<Arm> {
     choices::read_arm(name)
 }
 
+/// Held while an episode is retargeted by one of several that may want the same: to write a dataset
+/// and to judge its episodes.
+pub fn alone() -> MutexGuard<'static, ()> {
+    static ALONE: Mutex<()> = Mutex::new(());
+    ALONE.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
 /// Retargets an aligned episode as an earlier run of `dexumi retarget` did, else by the defaults.
 ///
 /// # Errors
@@ -166,6 +177,7 @@ pub fn retarget(aligned: &Aligned, hand: &Arc<Hand>) -> Result<RetargetReport> {
         out: &out,
         is_stopped: &|| false,
     };
+    let _alone = alone();
     match job.made_before()? {
         Some(report) => Ok(report),
         None => retarget_fresh(&job, aligned),

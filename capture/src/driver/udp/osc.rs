@@ -122,7 +122,7 @@ fn message(reader: &mut Reader<'_>, bundle_ns: Option<i64>) -> Result<Option<Mes
                 if sequence.is_some() && index == 1 {
                     let nanos = number * 1e9;
                     // Within three centuries either way.
-                    if !(nanos.abs() < 9e18) {
+                    if nanos.is_nan() || nanos.abs() >= 9e18 {
                         return Err(format!("its time is {number}, expected seconds"));
                     }
                     time_ns = Some(nanos.round() as i64);

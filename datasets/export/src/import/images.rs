@@ -9,7 +9,7 @@ use bytes::Bytes;
 
 use super::raw::source_error;
 use crate::error::ExportError;
-use crate::ffmpeg::{Running, Tools, probe, read_tail};
+use crate::ffmpeg::{Running, Tools, probe, tail_of};
 use crate::jpeg;
 
 /// Quality of the JPEGs by ffmpeg's scale (2, nearly without loss, to 31): the
@@ -79,7 +79,7 @@ impl VideoImages {
         Ok(Self {
             running,
             stream: BufReader::with_capacity(1 << 18, stdout),
-            said: Some(std::thread::spawn(move || read_tail(stderr))),
+            said: Some(tail_of(stderr, path)?),
             path: path.to_owned(),
         })
     }

@@ -5,12 +5,12 @@
 //! `joined-GROUP.part` and `.json` are videos one behind the other, in the place of their own files. In a finished dataset [`VIDEOS_FILE`]
 //! says the same of its files.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::fs::File;
 use std::io::{BufRead, BufReader, Seek, SeekFrom};
 use std::path::{Path, PathBuf};
-use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Condvar, Mutex, PoisonError};
 
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
@@ -92,6 +92,8 @@ pub(crate) struct Parts {
     joined: Mutex<HashMap<VideoKey, (PathBuf, u64)>>,
     replaced: Option<Replaced>,
     lines: Mutex<Option<Jsonl>>,
+    /// Those that are being looked for or made.
+    busy: (Mutex<HashSet<VideoKey>>, Condvar),
     unnamed: AtomicU64,
     reused: AtomicU64,
 }
@@ -102,6 +104,21 @@ pub(super) fn has_finished(folder: &Path) -> bool {
     entries
         .map(|entry| entry.path())
         .any(|path| path.extension() == Some("json".as_ref()))
+}
+
+/// Nobody else makes the video of a key meanwhile.
+pub(crate) struct Alone<'a> {
+    parts: &'a Parts,
+    key: VideoKey,
+}
+
+impl Drop for Alone<'_> {
+    fn drop(&mut self) {
+        let (busy, changed) = &self.parts.busy;
+        let mut others = busy.lock().unwrap_or_else(PoisonError::into_inner);
+        others.remove(&self.key);
+        changed.notify_all();
+    }
 }
 
 impl Parts {
@@ -128,10 +145,24 @@ impl Parts {
             joined: Mutex::new(joined),
             replaced: staging.replaced().map(Replaced::open).transpose()?,
             lines: Mutex::new(None),
+            busy: Default::default(),
             unnamed: AtomicU64::new(0),
             reused: AtomicU64::new(0),
             folder,
         })
+    }
+
+    /// Waits until nobody else makes the video of that key.
+    pub fn alone_with(&self, key: &VideoKey) -> Alone<'_> {
+        let (busy, changed) = &self.busy;
+        let mut others = busy.lock().unwrap_or_else(PoisonError::into_inner);
+        while !others.insert(key.clone()) {
+            others = changed.wait(others).unwrap_or_else(PoisonError::into_inner);
+        }
+        Alone {
+            parts: self,
+            key: key.clone(),
+        }
     }
 
     /// A finished video.
