@@ -57,7 +57,7 @@ impl Default for DexumiWeights {
             middle: 0.03,
             direction: 1e-3,
             pair: 0.02,
-            pinch: 4.0,
+            pinch: 2.0,
             closed_m: 0.012,
             open_m: 0.045,
             gap_m: 1e-3,
