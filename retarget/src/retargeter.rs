@@ -427,6 +427,21 @@ impl Retargeter {
             self.last.clearance_m = clearance;
             if was_cut {
                 flags |= COLLISION_CLIPPED;
+                // The answer lies behind a link, and would tomorrow: from here the hand feels its way.
+                self.candidate.copy_from_slice(answer);
+                self.solver.set_short(true);
+                let bounds = self.feasible.bounds();
+                let last = &self.motion.position;
+                self.last.iterations += self
+                    .solver
+                    .minimise(&mut self.candidate, bounds, last, &[])
+                    .iterations;
+                self.solver.set_short(false);
+                let (clearance, _) = collision.keep(answer, &mut self.candidate);
+                if self.solver.value(&self.candidate) < self.solver.value(answer) {
+                    answer.copy_from_slice(&self.candidate);
+                    self.last.clearance_m = clearance;
+                }
             }
         }
         self.last.objective = self.solver.value(answer);

@@ -5,6 +5,8 @@
 //! that are really there, after the MCAP specification, "Records"
 //! (<https://mcap.dev/spec#records>).
 
+use std::{borrow::Cow, io::Read};
+
 use mcap::records::op;
 
 /// Opcode and length of a record [byte].
@@ -58,32 +60,73 @@ pub(crate) fn summary_is_sound(file: &[u8]) -> bool {
     summary().is_some_and(|records| sound_prefix(records) == records.len())
 }
 
-/// Whether an index leads to one whole record of the kind that it says, all lengths
-/// of which fit; those inside of a chunk included.
+/// Whether an index leads to one whole record of the kind that it says, all lengths of which fit.
 pub(crate) fn leads_to(file: &[u8], opcode: u8, offset: u64, length: Option<u64>) -> bool {
-    let record = || {
-        let at = usize::try_from(offset).ok()?;
-        let record = record_at(file, at)?;
-        let held = (record.end - at) as u64;
-        (record.opcode == opcode && length.is_none_or(|length| length == held)).then_some(record)
-    };
-    record().is_some_and(|record| match opcode {
-        op::CHUNK => {
-            chunk_records(record.body).is_none_or(|inner| sound_prefix(inner) == inner.len())
-        }
-        _ => true,
-    })
+    led_to(file, opcode, offset, length).is_some()
 }
 
-/// The records of a chunk that is not compressed, as ours are. A compressed one is
-/// read piece by piece, and its pieces have to fit their own lengths.
-fn chunk_records(body: &[u8]) -> Option<&[u8]> {
+/// The body of the record that an index leads to.
+pub(crate) fn led_to(file: &[u8], opcode: u8, offset: u64, length: Option<u64>) -> Option<&[u8]> {
+    let at = usize::try_from(offset).ok()?;
+    let record = record_at(file, at)?;
+    let held = (record.end - at) as u64;
+    (record.opcode == opcode && length.is_none_or(|length| length == held)).then_some(record.body)
+}
+
+/// Most that a chunk may hold [byte]. Ours are not compressed and hold what came within 100 ms; of one that
+/// somebody has compressed no more is unpacked.
+const MOST_IN_CHUNK: u64 = 64 << 20;
+
+/// The records of a chunk, all of them whole, of lengths that fit, and of the checksum that was written;
+/// else what is wrong with it.
+pub(crate) fn chunk_records(body: &[u8]) -> Result<Cow<'_, [u8]>, String> {
     let mut body = Fields(body);
-    body.bytes(8 + 8 + 8 + 4)?;
-    let compression = body.text()?;
-    let length: [u8; 8] = body.bytes(8)?.try_into().ok()?;
-    let records = body.bytes(usize::try_from(u64::from_le_bytes(length)).ok()?)?;
-    compression.is_empty().then_some(records)
+    let mut head = || {
+        body.bytes(8 + 8)?;
+        let size: [u8; 8] = body.bytes(8)?.try_into().ok()?;
+        let crc: [u8; 4] = body.bytes(4)?.try_into().ok()?;
+        let compression = body.text()?;
+        let size = u64::from_le_bytes(size);
+        Some((size, u32::from_le_bytes(crc), compression, body.data()?))
+    };
+    let (size, crc, compression, data) = head().ok_or("is cut off")?;
+    let records = match compression {
+        b"" => Cow::Borrowed(data),
+        b"lz4" => unpacked(lz4_flex::frame::FrameDecoder::new(data), size)?,
+        b"zstd" => {
+            let decoder = zstd::stream::read::Decoder::with_buffer(data);
+            unpacked(decoder.map_err(|error| error.to_string())?, size)?
+        }
+        other => {
+            let name = String::from_utf8_lossy(other);
+            return Err(format!(
+                "is compressed by {name:?}, expected lz4, zstd or nothing"
+            ));
+        }
+    };
+    if records.len() as u64 != size {
+        return Err(format!("holds {} bytes, expected {size}", records.len()));
+    }
+    if crc != 0 && crc != crc32fast::hash(&records) {
+        return Err("has not the checksum that was written".to_owned());
+    }
+    match sound_prefix(&records) == records.len() {
+        true => Ok(records),
+        false => Err("holds a record that is damaged".to_owned()),
+    }
+}
+
+fn unpacked<'a>(from: impl Read, size: u64) -> Result<Cow<'a, [u8]>, String> {
+    if size > MOST_IN_CHUNK {
+        return Err(format!(
+            "says that it holds {size} bytes, expected at most {MOST_IN_CHUNK}"
+        ));
+    }
+    let mut records = Vec::new();
+    from.take(size + 1)
+        .read_to_end(&mut records)
+        .map_err(|error| format!("cannot be unpacked: {error}"))?;
+    Ok(Cow::Owned(records))
 }
 
 /// Whether the strings, maps and data of a record lie within it.
@@ -231,6 +274,59 @@ mod tests {
         bytes.into_inner()
     }
 
+    fn chunk_is_sound(file: &[u8], index: &mcap::records::ChunkIndex) -> bool {
+        let (offset, length) = (index.chunk_start_offset, index.chunk_length);
+        led_to(file, op::CHUNK, offset, Some(length))
+            .is_some_and(|body| chunk_records(body).is_ok())
+    }
+
+    /// A chunk's body around records.
+    fn chunk(size: u64, crc: u32, compression: &str, data: &[u8]) -> Vec<u8> {
+        let mut body = vec![0; 16];
+        body.extend(size.to_le_bytes());
+        body.extend(crc.to_le_bytes());
+        body.extend((compression.len() as u32).to_le_bytes());
+        body.extend(compression.as_bytes());
+        body.extend((data.len() as u64).to_le_bytes());
+        body.extend(data);
+        body
+    }
+
+    #[test]
+    fn chunks_are_unpacked_and_held_to_their_size_and_checksum() {
+        let file = file();
+        let summary = mcap::Summary::read(&file).expect("read").expect("one");
+        let index = &summary.chunk_indexes[0];
+        let (offset, length) = (index.chunk_start_offset, index.chunk_length);
+        let body = led_to(&file, op::CHUNK, offset, Some(length)).expect("there");
+        let records = chunk_records(body).expect("sound").into_owned();
+        let (size, crc) = (records.len() as u64, crc32fast::hash(&records));
+        let zstd = zstd::bulk::compress(&records, 0).expect("packed");
+        let mut lz4 = lz4_flex::frame::FrameEncoder::new(Vec::new());
+        std::io::Write::write_all(&mut lz4, &records).expect("packed");
+        let lz4 = lz4.finish().expect("packed");
+        for (name, data) in [("", &records), ("zstd", &zstd), ("lz4", &lz4)] {
+            let read = |size, crc, data: &[u8]| {
+                chunk_records(&chunk(size, crc, name, data)).map(Cow::into_owned)
+            };
+            assert_eq!(read(size, crc, data).as_ref(), Ok(&records), "{name}");
+            assert_eq!(read(size, 0, data).as_ref(), Ok(&records), "{name}");
+            assert!(read(size, crc ^ 1, data).is_err(), "{name}");
+            assert!(read(size + 1, crc, data).is_err(), "{name}");
+            assert!(read(size - 1, 0, data).is_err(), "{name}");
+            assert!(read(size, crc, &data[1..]).is_err(), "{name}");
+            if !name.is_empty() {
+                let error = read(u64::MAX, crc, data).expect_err("too much");
+                assert!(error.contains("at most 67108864"), "{error}");
+            }
+        }
+        let other = chunk_records(&chunk(size, crc, "xz", &records)).map(Cow::into_owned);
+        assert!(other.is_err_and(|error| error.contains("\"xz\"")));
+        // A terabyte of nothing in a few bytes.
+        let zeros = zstd::bulk::compress(&vec![0; 1 << 20], 0).expect("packed");
+        assert!(chunk_records(&chunk(100, 0, "zstd", &zeros)).is_err());
+    }
+
     #[test]
     fn a_sound_file_is_sound() {
         let file = file();
@@ -279,12 +375,7 @@ mod tests {
                 damaged[at..at + 4].copy_from_slice(&u32::MAX.to_le_bytes());
                 let records = &damaged[MAGIC..damaged.len() - MAGIC];
                 let walked = sound_prefix(records) == records.len();
-                let in_chunk = leads_to(
-                    &damaged,
-                    op::CHUNK,
-                    chunk.chunk_start_offset,
-                    Some(chunk.chunk_length),
-                );
+                let in_chunk = chunk_is_sound(&damaged, chunk);
                 assert!(!(walked && in_chunk && summary_is_sound(&damaged)), "{at}");
             }
         }
@@ -297,7 +388,7 @@ mod tests {
         fn any_bytes_end(bytes: Vec<u8>, opcode: u8, offset: u64, length: Option<u64>) {
             let _ = (sound_prefix(&bytes), summary_is_sound(&bytes));
             let _ = leads_to(&bytes, opcode, offset, length);
-            let _ = fits(opcode, &bytes);
+            let _ = (fits(opcode, &bytes), chunk_records(&bytes));
         }
     }
 }

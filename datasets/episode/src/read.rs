@@ -1,6 +1,7 @@
 //! Reading a finished episode.
 
 use std::{
+    borrow::Cow,
     collections::BTreeMap,
     fs::File,
     path::{Path, PathBuf},
@@ -8,7 +9,8 @@ use std::{
 
 use mcap::{
     Summary,
-    records::{ChunkIndex, MessageIndexEntry, op},
+    read::parse_record,
+    records::{ChunkIndex, MessageHeader, MessageIndexEntry, Record as McapRecord, op},
 };
 use memmap2::Mmap;
 use sha2::{Digest, Sha256};
@@ -231,13 +233,15 @@ impl EpisodeFile {
         EpisodeError::content(format!("{what} is damaged"), &self.path)
     }
 
-    /// Whether a chunk can be parsed.
-    fn sound(&self, chunk: &ChunkIndex) -> Result<(), EpisodeError> {
+    /// The records of a chunk.
+    fn chunk(&self, chunk: &ChunkIndex) -> Result<Cow<'_, [u8]>, EpisodeError> {
         let (offset, length) = (chunk.chunk_start_offset, chunk.chunk_length);
-        match layout::leads_to(&self.map, op::CHUNK, offset, Some(length)) {
-            true => Ok(()),
-            false => Err(self.damaged(&format!("the chunk at byte {offset}"))),
-        }
+        let records = match layout::led_to(&self.map, op::CHUNK, offset, Some(length)) {
+            Some(body) => layout::chunk_records(body),
+            None => Err("is damaged".to_owned()),
+        };
+        let problem = |what| format!("the chunk at byte {offset} {what}");
+        records.map_err(|what| EpisodeError::content(problem(what), &self.path))
     }
 
     fn channel_id(&self, topic: &str) -> Option<u16> {
@@ -279,22 +283,21 @@ impl EpisodeFile {
         }
         let mut messages = Vec::new();
         for chunk in self.chunks_with(id) {
-            self.sound(chunk)?;
-            let stream = self
-                .summary
-                .stream_chunk(&self.map, chunk)
-                .map_err(EpisodeError::mcap("read a chunk of", &self.path))?;
-            for message in stream {
-                let message = message.map_err(EpisodeError::mcap("read a chunk of", &self.path))?;
-                if message.channel.id != id {
+            let records = self.chunk(chunk)?;
+            let mut at = 0;
+            while let Some(record) = layout::record_at(&records, at) {
+                at = record.end;
+                let Some((header, data)) =
+                    message(&record).filter(|(header, _)| header.channel_id == id)
+                else {
                     continue;
-                }
-                let times = MessageTimes {
-                    log_time: SessionTime::from_nanos(message.log_time as i64),
-                    publish_time: SessionTime::from_nanos(message.publish_time as i64),
-                    sequence: message.sequence,
                 };
-                let decoded = M::decode(&message.data[..]).map_err(|error| {
+                let times = MessageTimes {
+                    log_time: SessionTime::from_nanos(header.log_time as i64),
+                    publish_time: SessionTime::from_nanos(header.publish_time as i64),
+                    sequence: header.sequence,
+                };
+                let decoded = M::decode(data).map_err(|error| {
                     EpisodeError::content(
                         format!(
                             "message {} of `{topic}` cannot be read: {error}",
@@ -361,13 +364,19 @@ impl EpisodeFile {
                 &self.path,
             )
         })?;
-        let chunk = &self.summary.chunk_indexes[*chunk];
-        self.sound(chunk)?;
-        let message = self
-            .summary
-            .seek_message(&self.map, chunk, entry)
-            .map_err(EpisodeError::mcap("read an image of", &self.path))?;
-        prost::Message::decode(&message.data[..]).map_err(|error| {
+        let records = self.chunk(&self.summary.chunk_indexes[*chunk])?;
+        let at = usize::try_from(entry.offset).unwrap_or(usize::MAX);
+        let record = layout::record_at(&records, at);
+        let (_, data) = record.as_ref().and_then(message).ok_or_else(|| {
+            EpisodeError::content(
+                format!(
+                    "the index of image {index} of `{}` leads nowhere",
+                    images.topic
+                ),
+                &self.path,
+            )
+        })?;
+        prost::Message::decode(data).map_err(|error| {
             EpisodeError::content(
                 format!(
                     "image {index} of `{}` cannot be read: {error}",
@@ -376,6 +385,17 @@ impl EpisodeFile {
                 &self.path,
             )
         })
+    }
+}
+
+/// The message that a record is.
+fn message<'a>(record: &layout::RawRecord<'a>) -> Option<(MessageHeader, &'a [u8])> {
+    match parse_record(record.opcode, record.body) {
+        Ok(McapRecord::Message {
+            header,
+            data: Cow::Borrowed(data),
+        }) => Some((header, data)),
+        _ => None,
     }
 }
 

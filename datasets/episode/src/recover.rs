@@ -7,8 +7,8 @@ use std::{
 };
 
 use mcap::{
-    read::{ChannelAccumulator, ChunkReader, parse_record},
-    records::{ChunkHeader, Record as McapRecord},
+    read::{ChannelAccumulator, parse_record},
+    records::Record as McapRecord,
 };
 use memmap2::Mmap;
 use prost::Message as _;
@@ -183,11 +183,12 @@ impl Carry {
                     }
                     self.metadata += 1;
                 }
-                McapRecord::Chunk { header, data } => {
-                    let Some(records) = chunk_records(header, &data) else {
+                McapRecord::Chunk { .. } => {
+                    // No sample is taken from a chunk that is known to hold wrong bytes.
+                    let Ok(records) = layout::chunk_records(raw.body) else {
                         break;
                     };
-                    self.chunk(records, &mut channels, &mut ids, writer)?;
+                    self.chunk(&records, &mut channels, &mut ids, writer)?;
                 }
                 _ => {}
             }
@@ -198,12 +199,17 @@ impl Carry {
 
     fn chunk(
         &mut self,
-        records: Vec<McapRecord<'_>>,
+        records: &[u8],
         channels: &mut ChannelAccumulator<'_>,
         ids: &mut HashMap<u16, ChannelId>,
         writer: &mut EpisodeWriter,
     ) -> Result<(), EpisodeError> {
-        for record in records {
+        let mut at = 0;
+        while let Some(raw) = layout::record_at(records, at) {
+            at = raw.end;
+            let Ok(record) = parse_record(raw.opcode, raw.body) else {
+                continue;
+            };
             match record {
                 McapRecord::Schema { header, data } => {
                     let _ = channels.add_schema(header, data.into_owned().into());
@@ -276,25 +282,4 @@ impl Carry {
             }
         }
     }
-}
-
-/// The records of a chunk; none where one of them, or their checksum, is damaged: no
-/// sample is taken from a chunk that is known to hold wrong bytes.
-fn chunk_records(header: ChunkHeader, data: &[u8]) -> Option<Vec<McapRecord<'_>>> {
-    if !header.compression.is_empty() {
-        return ChunkReader::new(header, data)
-            .ok()?
-            .collect::<Result<_, _>>()
-            .ok();
-    }
-    if header.uncompressed_crc != 0 && header.uncompressed_crc != crc32fast::hash(data) {
-        return None;
-    }
-    let (mut at, mut records) = (0, Vec::new());
-    while at < data.len() {
-        let raw = layout::record_at(data, at)?;
-        records.push(parse_record(raw.opcode, raw.body).ok()?);
-        at = raw.end;
-    }
-    Some(records)
 }

@@ -151,7 +151,6 @@ impl EpisodeWriter {
         let writer = WriteOptions::new()
             .library(concat!("dexumi ", env!("CARGO_PKG_VERSION")))
             .compression(None)
-            .compression_threads(0)
             .chunk_size(None)
             .disable_seeking(true)
             .create(BufWriter::with_capacity(1 << 20, file))

@@ -8,7 +8,7 @@ use std::path::Path;
 
 use serde_json::{Value, json};
 
-use crate::columns::{Columns, Numbers, Relative, axes, of_poses, rows_6d};
+use crate::columns::{Columns, Numbers, Part, Relative, axes, of_poses, rows_6d};
 use crate::error::ExportError;
 use crate::features::write_json;
 use crate::fingers::{SIX, first_joints};
@@ -185,9 +185,13 @@ fn further(dataset: &Dataset<'_>) -> Result<Vec<String>, ExportError> {
     write_json(&dataset.meta("embodiment.json"), &embodiment)?;
     let mut relative = serde_json::Map::new();
     for part in &schema.columns.parts {
-        if part.relative != Relative::No
-            && let Some(summaries) = pooled(&dataset.files, part, HORIZON)?
-        {
+        // Of rotations as well, which stay absolute unless who trains lists them: without an entry the
+        // trainer would take the absolute statistics and not say so.
+        let part = &Part {
+            relative: Relative::Difference,
+            ..part.clone()
+        };
+        if let Some(summaries) = pooled(&dataset.files, part, HORIZON)? {
             relative.insert(part.key.clone(), six(&summaries));
         }
     }

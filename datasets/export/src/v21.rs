@@ -12,7 +12,7 @@ use crate::features::{CHUNK_FILES, LANGUAGE, write_json};
 use crate::formats::Episodes;
 use crate::options::{Options, Progress, Report};
 use crate::rows;
-use crate::stats::Summary;
+use crate::stats::{QUANTILES, Summary};
 use crate::tables;
 use crate::totals;
 use crate::writing::{self, Accepted, Book, Layout, Plan};
@@ -180,13 +180,19 @@ fn v21_stats(summaries: &[Summary], count: u64, shape: impl Fn(f64) -> Value) ->
             .map(|summary| shape(value(summary)))
             .collect()
     };
-    json!({
+    let mut stats = json!({
         "min": list(|s| s.min),
         "max": list(|s| s.max),
         "mean": list(|s| s.mean),
         "std": list(|s| s.std),
         "count": [count],
-    })
+    });
+    // LeRobot's converter to v3 takes them along.
+    for (at, (name, _)) in QUANTILES.iter().enumerate() {
+        let values = summaries.iter().map(|summary| shape(summary.quantiles[at]));
+        stats[*name] = values.collect();
+    }
+    stats
 }
 
 /// The six statistics that the models' loaders want, and no other: DreamDojo's fails on any further

@@ -134,6 +134,13 @@ impl StepSolver {
         self.is_brief = is_brief;
     }
 
+    /// Solves go in steps so short that no link passes through another.
+    pub(crate) fn set_short(&mut self, is_short: bool) {
+        for block in &mut self.blocks {
+            block.newton.set_short(is_short);
+        }
+    }
+
     /// Makes links push each other so many times as hard as at the beginning.
     pub(crate) fn stiffen(&mut self, stiffer: f64) {
         for block in &mut self.blocks {

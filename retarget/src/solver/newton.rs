@@ -19,7 +19,7 @@ const GAIN_TOLERANCE: f64 = 1e-10;
 /// joint by as much as a step of an encoder.
 const SHARE_TOLERANCE: f64 = 1e-5;
 /// Linear systems of a brief solve where capsules push, and not many more.
-const MOST_SYSTEMS: u32 = 60;
+const MOST_SYSTEMS: u32 = 54;
 /// First damping after a step that does not help, and the factors from there on.
 const FIRST_DAMPING: f64 = 1e-4;
 const DAMPING_UP: f64 = 6.0;
@@ -30,6 +30,8 @@ const MOST_DAMPING: f64 = 1e6;
 /// Farthest that a variable goes in one iteration (rad, m), so that the basin of the start is not left
 /// by a leap.
 const TRUST: f64 = 0.3;
+/// The same where links must not be leapt over: with fingers of 0.1 m, less than a link is thick.
+const SHORT_TRUST: f64 = 0.04;
 /// How often variables are let go from their sides in the model of one step.
 const MOST_RELEASES: u32 = 2;
 /// Rounds in which the contacts within the margin after a step are found.
@@ -71,6 +73,7 @@ pub(super) struct Newton {
     systems: u32,
     /// Damping of the first step of the solve before.
     first_damping: f64,
+    trust: f64,
 }
 
 impl Newton {
@@ -94,7 +97,13 @@ impl Newton {
             is_newton: false,
             systems: 0,
             first_damping: 0.0,
+            trust: TRUST,
         }
+    }
+
+    /// Whether variables go but a little in one iteration, so that contacts are seen before they are passed.
+    pub(super) fn set_short(&mut self, is_short: bool) {
+        self.trust = if is_short { SHORT_TRUST } else { TRUST };
     }
 
     /// Minimises from `q`, which must lie within `bounds` and stays there (local variables).
@@ -328,7 +337,7 @@ impl Newton {
             }
             let mut is_inside = true;
             for (at, &i) in self.free.iter().enumerate() {
-                let (lower, upper) = sides(q[i], bounds[i]);
+                let (lower, upper) = sides(q[i], bounds[i], self.trust);
                 let step = self.right[at];
                 self.step[i] = step.clamp(lower, upper);
                 if step < lower || step > upper {
@@ -362,7 +371,7 @@ impl Newton {
             if self.is_free[i] {
                 continue;
             }
-            let (lower, upper) = sides(q[i], bounds[i]);
+            let (lower, upper) = sides(q[i], bounds[i], self.trust);
             let step = self.step[i];
             let is_lower = step - lower < upper - step;
             let mut slope =
@@ -371,13 +380,13 @@ impl Newton {
                 slope += hessian[k * n + i] * self.step[k];
             }
             let inwards = if is_lower { -slope } else { slope };
-            if inwards > GRADIENT_TOLERANCE && upper > lower && step.abs() < TRUST {
+            if inwards > GRADIENT_TOLERANCE && upper > lower && step.abs() < self.trust {
                 self.is_free[i] = true;
                 self.step[i] = 0.0;
                 is_any = true;
             }
             // A step that was cut short has more to gain.
-            self.is_newton &= step.abs() < TRUST;
+            self.is_newton &= step.abs() < self.trust;
         }
         self.is_newton &= !is_any;
         is_any
@@ -385,8 +394,8 @@ impl Newton {
 }
 
 /// How far a variable at `q` may go (rad, m).
-fn sides(q: f64, (lower, upper): (f64, f64)) -> (f64, f64) {
-    ((lower - q).max(-TRUST), (upper - q).min(TRUST))
+fn sides(q: f64, (lower, upper): (f64, f64), trust: f64) -> (f64, f64) {
+    ((lower - q).max(-trust), (upper - q).min(trust))
 }
 
 fn dot(one: &[f64], other: &[f64]) -> f64 {

@@ -1,8 +1,8 @@
 use dexumi_retarget::{
-    AT_SPEED, DEGENERATE, DexumiWeights, Finger, FingerScale, Fusion, HELD, Hand, JointMap,
-    Keypoints, LONGEST_STEP_S, Limits, NON_FINITE, NpyArray, Preset, RetargetOptions, Retargeter,
-    SmoothOptions, Tracker, TrackerOptions, WRONG_AXES, finger_scales, keypoints_from_array,
-    retarget_clip,
+    AT_SPEED, COLLISION_CLIPPED, DEGENERATE, DexumiWeights, Finger, FingerScale, Fusion, HELD,
+    Hand, JointMap, Keypoints, LONGEST_STEP_S, Limits, NON_FINITE, NpyArray, Preset,
+    RetargetOptions, Retargeter, SmoothOptions, Tracker, TrackerOptions, WRONG_AXES, finger_scales,
+    keypoints_from_array, retarget_clip,
 };
 use nalgebra::Point3;
 use proptest::prelude::*;
@@ -351,4 +351,22 @@ fn encoders_settle_what_keypoints_leave_open_and_both_answers_are_told() {
     let mut fusion = Fusion::new(JointMap::new(hand.clone()), retargeter(), 1.0);
     let (step, verdict) = fusion.step(&angles, &points, None);
     assert!(!verdict.is_held() && step.any_flags() != 0);
+}
+
+/// A step that leaps through a link is taken back; the next must not leap again and stand still.
+#[test]
+fn a_hand_does_not_stay_in_front_of_a_link() {
+    for hand in hands() {
+        let Some(clip) = clip_of(&hand) else { return };
+        let mut solver = retargeter(&hand, finger_scales(&hand, &clip).unwrap());
+        let (mut last, mut longest, mut standing) = (hand.rest(), 0, 0);
+        for keypoints in &clip {
+            let verdict = solver.step(keypoints, Some(1.0 / 30.0));
+            let stands = verdict.flags & COLLISION_CLIPPED != 0 && verdict.position == last;
+            standing = if stands { standing + 1 } else { 0 };
+            longest = longest.max(standing);
+            last.clone_from(&verdict.position);
+        }
+        assert!(longest <= 3, "{}: {longest} steps", hand.name());
+    }
 }

@@ -14,8 +14,6 @@ pub(super) struct Slice {
     pub original_key: String,
     pub start: usize,
     pub end: usize,
-    #[serde(default)]
-    pub rotation_type: Option<String>,
 }
 
 #[derive(Deserialize)]
