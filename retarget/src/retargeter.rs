@@ -428,9 +428,13 @@ impl Retargeter {
             if was_cut {
                 flags |= COLLISION_CLIPPED;
                 // The answer lies behind a link, and would tomorrow: from here the hand feels its way.
-                self.candidate.copy_from_slice(answer);
-                self.solver.set_short(true);
                 let bounds = self.feasible.bounds();
+                for ((start, &answer), &(lower, upper)) in
+                    self.candidate.iter_mut().zip(&*answer).zip(bounds)
+                {
+                    *start = answer.clamp(lower, upper);
+                }
+                self.solver.set_short(true);
                 let last = &self.motion.position;
                 self.last.iterations += self
                     .solver
