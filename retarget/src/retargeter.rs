@@ -298,7 +298,7 @@ impl Retargeter {
         } else {
             value
         };
-        self.finish(dt_s, flags)
+        self.finish(dt_s, flags, true)
     }
 
     /// Takes the time that each step needs, as where nobody waits for it.
@@ -356,7 +356,7 @@ impl Retargeter {
         self.last.iterations = 0;
         // What is judged is the place, not the way from the last one.
         self.solver.set_last(&self.last.position);
-        self.finish(dt_s, flags)
+        self.finish(dt_s, flags, false)
     }
 
     /// Turns keypoints into goals.
@@ -419,14 +419,17 @@ impl Retargeter {
         }
     }
 
-    /// Keeps the distance, and judges the answer.
-    fn finish(&mut self, dt_s: Option<f64>, mut flags: u32) -> &Verdict {
+    /// Keeps the distance, and judges the answer. `may_feel`: where a link is in the way, another way is
+    /// looked for; a smooth motion keeps its own.
+    fn finish(&mut self, dt_s: Option<f64>, mut flags: u32, may_feel: bool) -> &Verdict {
         let answer = &mut self.last.position;
         if let Some(collision) = &mut self.collision {
             let (clearance, was_cut) = collision.keep(&self.motion.position, answer);
             self.last.clearance_m = clearance;
             if was_cut {
                 flags |= COLLISION_CLIPPED;
+            }
+            if was_cut && may_feel {
                 // The answer lies behind a link, and would tomorrow: from here the hand feels its way.
                 let bounds = self.feasible.bounds();
                 for ((start, &answer), &(lower, upper)) in
