@@ -99,10 +99,12 @@ fn main() -> Result<()> {
     println!("|---|---|---|---|---|---|---|---|---|---|---|");
     // Its report is longer than a pipe holds.
     let mut stdout = child.stdout.take().context("no standard output")?;
-    let report = std::thread::spawn(move || {
-        let mut text = String::new();
-        stdout.read_to_string(&mut text).map(|_| text)
-    });
+    let report = std::thread::Builder::new()
+        .name("report".to_owned())
+        .spawn(move || {
+            let mut text = String::new();
+            stdout.read_to_string(&mut text).map(|_| text)
+        })?;
     let mut problems = Vec::new();
     let mut usage: Vec<(f64, usize, usize)> = Vec::new();
     let mut checked = 0;
