@@ -430,7 +430,7 @@ impl Retargeter {
                 flags |= COLLISION_CLIPPED;
             }
             if was_cut && may_feel {
-                // The answer lies behind a link, and would tomorrow: from here the hand feels its way.
+                // The answer lies behind a link, and so would the next: from here the hand feels its way.
                 let bounds = self.feasible.bounds();
                 for ((start, &answer), &(lower, upper)) in
                     self.candidate.iter_mut().zip(&*answer).zip(bounds)

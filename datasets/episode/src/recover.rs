@@ -185,10 +185,11 @@ impl Carry {
                 }
                 McapRecord::Chunk { .. } => {
                     // No sample is taken from a chunk that is known to hold wrong bytes.
-                    let Ok(records) = layout::chunk_records(raw.body) else {
+                    let Ok(bytes) = layout::chunk_records(raw.body) else {
                         break;
                     };
-                    self.chunk(&records, &mut channels, &mut ids, writer)?;
+                    let Some(records) = parsed(&bytes) else { break };
+                    self.chunk(records, &mut channels, &mut ids, writer)?;
                 }
                 _ => {}
             }
@@ -199,17 +200,12 @@ impl Carry {
 
     fn chunk(
         &mut self,
-        records: &[u8],
+        records: Vec<McapRecord<'_>>,
         channels: &mut ChannelAccumulator<'_>,
         ids: &mut HashMap<u16, ChannelId>,
         writer: &mut EpisodeWriter,
     ) -> Result<(), EpisodeError> {
-        let mut at = 0;
-        while let Some(raw) = layout::record_at(records, at) {
-            at = raw.end;
-            let Ok(record) = parse_record(raw.opcode, raw.body) else {
-                continue;
-            };
+        for record in records {
             match record {
                 McapRecord::Schema { header, data } => {
                     let _ = channels.add_schema(header, data.into_owned().into());
@@ -282,4 +278,14 @@ impl Carry {
             }
         }
     }
+}
+
+/// The records of a chunk; none where one of them cannot be read.
+fn parsed(bytes: &[u8]) -> Option<Vec<McapRecord<'_>>> {
+    let (mut at, mut records) = (0, Vec::new());
+    while let Some(raw) = layout::record_at(bytes, at) {
+        records.push(parse_record(raw.opcode, raw.body).ok()?);
+        at = raw.end;
+    }
+    Some(records)
 }

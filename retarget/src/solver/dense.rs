@@ -29,70 +29,59 @@ impl Dense {
         }
     }
 
-    /// Solves (A + μ I) x = right for the rows and columns `free` of A, given as the lower triangle of
-    /// an n × n matrix, row-major; `right` has an entry per free variable. `None`, or the pivot that
-    /// fell below `least`: the matrix is not positive definite.
-    pub(super) fn solve(
-        &mut self,
-        (lower, n): (&[f64], usize),
-        free: &[usize],
-        damping: f64,
-        right: &mut [f64],
-        least: f64,
-    ) -> Option<f64> {
+    /// Solves a system; `right` has an entry per free variable. `None`, or the pivot that fell below
+    /// the least: the matrix is not positive definite.
+    pub(super) fn solve(&mut self, system: System<'_>, right: &mut [f64]) -> Option<f64> {
         match self {
-            Self::Of8(rows) => rows.solve(lower, n, free, damping, right, least),
-            Self::Of16(rows) => rows.solve(lower, n, free, damping, right, least),
-            Self::Of24(rows) => rows.solve(lower, n, free, damping, right, least),
-            Self::Of32(rows) => rows.solve(lower, n, free, damping, right, least),
-            Self::Of64(rows) => rows.solve(lower, n, free, damping, right, least),
+            Self::Of8(rows) => rows.solve(system, right),
+            Self::Of16(rows) => rows.solve(system, right),
+            Self::Of24(rows) => rows.solve(system, right),
+            Self::Of32(rows) => rows.solve(system, right),
+            Self::Of64(rows) => rows.solve(system, right),
         }
     }
 }
 
+/// (A + μ I) x = right for some rows and columns of A.
+#[derive(Clone, Copy)]
+pub(super) struct System<'a> {
+    /// The lower triangle of A, row-major, shape (n, n).
+    pub lower: &'a [f64],
+    pub n: usize,
+    /// The rows and columns that count, ascending.
+    pub free: &'a [usize],
+    /// μ.
+    pub damping: f64,
+    /// Least pivot.
+    pub least: f64,
+}
+
 impl<const N: usize> Rows<N> {
-    fn solve(
-        &mut self,
-        lower: &[f64],
-        n: usize,
-        free: &[usize],
-        damping: f64,
-        right: &mut [f64],
-        least: f64,
-    ) -> Option<f64> {
+    fn solve(&mut self, system: System<'_>, right: &mut [f64]) -> Option<f64> {
         #[cfg(target_arch = "x86_64")]
         if std::arch::is_x86_feature_detected!("avx2") {
             // SAFETY: this processor has AVX2.
-            return unsafe { self.eliminate_by_fours(lower, n, free, damping, right, least) };
+            return unsafe { self.eliminate_by_fours(system, right) };
         }
-        self.eliminate(lower, n, free, damping, right, least)
+        self.eliminate(system, right)
     }
 
     /// [`Rows::eliminate`], four numbers at a time; the same operations on each, so the same bits.
     #[cfg(target_arch = "x86_64")]
     #[target_feature(enable = "avx2")]
-    fn eliminate_by_fours(
-        &mut self,
-        lower: &[f64],
-        n: usize,
-        free: &[usize],
-        damping: f64,
-        right: &mut [f64],
-        least: f64,
-    ) -> Option<f64> {
-        self.eliminate(lower, n, free, damping, right, least)
+    fn eliminate_by_fours(&mut self, system: System<'_>, right: &mut [f64]) -> Option<f64> {
+        self.eliminate(system, right)
     }
 
     #[inline(always)]
-    fn eliminate(
-        &mut self,
-        lower: &[f64],
-        n: usize,
-        free: &[usize],
-        damping: f64,
-        right: &mut [f64],
-        least: f64,
-    ) -> Option<f64> {
+    fn eliminate(&mut self, system: System<'_>, right: &mut [f64]) -> Option<f64> {
+        let System {
+            lower,
+            n,
+            free,
+            damping,
+            least,
+        } = system;
         let m = free.len();
         assert!(m <= N && right.len() >= m, "{m} of {N} variables");
         let (rows, right) = (&mut self.0, &mut right[..m]);
@@ -162,7 +151,8 @@ mod tests {
             let lower: Vec<f64> = (0..n * n).map(|at| entry(at / n, at % n)).collect();
             let mut x = right.clone();
             let mut dense = Dense::new(n);
-            prop_assert_eq!(dense.solve((&lower, n), &free, 0.5, &mut x, 1e-12), None);
+            let system = |damping| System { lower: &lower, n, free: &free, damping, least: 1e-12 };
+            prop_assert_eq!(dense.solve(system(0.5), &mut x), None);
             for (at, &i) in free.iter().enumerate() {
                 let product: f64 = free
                     .iter()
@@ -172,7 +162,7 @@ mod tests {
                 prop_assert!((product - right[at]).abs() < 1e-10);
             }
             if !free.is_empty() {
-                let fell = dense.solve((&lower, n), &free, -60.0, &mut x, 1e-12);
+                let fell = dense.solve(system(-60.0), &mut x);
                 prop_assert!(fell.is_some_and(|pivot| pivot < 0.0));
             }
         }

@@ -6,7 +6,7 @@
 //! (Bertsekas, SIAM J. Control Optim. 20(2), 1982; Nocedal & Wright, chapters 10 and 16).
 
 use super::barrier::{Contacts, add_square};
-use super::dense::Dense;
+use super::dense::{Dense, System};
 use super::objective::{Derivatives, Objective};
 
 /// Most iterations of one solve; stopping early costs accuracy only.
@@ -327,12 +327,15 @@ impl Newton {
                     *right -= hessian[i * n + k] * step;
                 }
             }
-            let system = (&hessian[..], n);
+            let system = System {
+                lower: hessian,
+                n,
+                free: &self.free,
+                damping,
+                least: LEAST_PIVOT,
+            };
             self.systems += 1;
-            if let Some(pivot) =
-                self.dense
-                    .solve(system, &self.free, damping, &mut self.right, LEAST_PIVOT)
-            {
+            if let Some(pivot) = self.dense.solve(system, &mut self.right) {
                 return Err(-pivot);
             }
             let mut is_inside = true;

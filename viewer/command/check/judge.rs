@@ -267,7 +267,7 @@ impl<'a> Judge<'a> {
     fn retarget(&self, aligned: &Aligned, hand: &Arc<Hand>) -> Result<RetargetReport> {
         let calibration = aligned.calibration.as_ref();
         self.with_job(&aligned.episode, calibration, hand, |job| {
-            let _alone = retarget::alone();
+            let _alone = retarget::alone(job.out);
             Ok(match job.made_before()? {
                 Some(report) => report,
                 None => retarget_episode(job, &aligned.timeline)?,

@@ -9,8 +9,9 @@ mod table;
 mod trace;
 
 use std::{
+    hash::{DefaultHasher, Hash, Hasher},
     num::NonZeroUsize,
-    path::PathBuf,
+    path::{Path, PathBuf},
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
@@ -155,11 +156,14 @@ pub fn arm_of(name: &str) -> Result<Arm> {
     choices::read_arm(name)
 }
 
-/// Held while an episode is retargeted by one of several that may want the same: to write a dataset
-/// and to judge its episodes.
-pub fn alone() -> MutexGuard<'static, ()> {
-    static ALONE: Mutex<()> = Mutex::new(());
-    ALONE.lock().unwrap_or_else(PoisonError::into_inner)
+/// Held while the result `out` is made by one of several that may want it: to write a dataset and to
+/// judge its episodes. Others are made meanwhile, but for a few that share its lock.
+pub fn alone(out: &Path) -> MutexGuard<'static, ()> {
+    static ALONE: [Mutex<()>; 64] = [const { Mutex::new(()) }; 64];
+    let mut hash = DefaultHasher::new();
+    out.hash(&mut hash);
+    let lock = &ALONE[hash.finish() as usize % ALONE.len()];
+    lock.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// Retargets an aligned episode as an earlier run of `dexumi retarget` did, else by the defaults.
@@ -177,7 +181,7 @@ pub fn retarget(aligned: &Aligned, hand: &Arc<Hand>) -> Result<RetargetReport> {
         out: &out,
         is_stopped: &|| false,
     };
-    let _alone = alone();
+    let _alone = alone(&out);
     match job.made_before()? {
         Some(report) => Ok(report),
         None => retarget_fresh(&job, aligned),
