@@ -122,6 +122,30 @@ const USUAL_RATE: f64 = 0.05;
 const MUCH_LOWER: f64 = 0.95;
 /// Places in the joint ranges that other starts are made from.
 const SEEDS: [f64; 3] = [0.15, 0.5, 0.85];
+/// A step that took more linear systems leaves the search to the next.
+const BUSY: u32 = 10;
+/// Steps that a search from one of them may take.
+const SEARCH_STEPS: u32 = 12;
+/// A hand that comes no nearer than this part of the way to another basin in one step gives it up.
+const NEARER: f64 = 0.98;
+/// Joints nearer than this are in the same basin (rad, m).
+const SAME_PLACE: f64 = 1e-3;
+
+/// What a hand does about basins of F other than its own. One is looked for a few iterations in each
+/// step, so that no step takes much longer than others.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Search {
+    Nothing,
+    /// Something asks for a search.
+    Wanted,
+    /// From which of the seeds, and for how many steps already.
+    From {
+        seed: usize,
+        steps: u32,
+    },
+    /// A better place is known.
+    UnderWay,
+}
 
 /// Follows keypoints with a hand, step by step. No step allocates; equal input gives equal bits.
 #[derive(Debug, Clone)]
@@ -134,10 +158,11 @@ pub struct Retargeter {
     axes: Axes,
     motion: Motion,
     candidate: Vec<f64>,
-    /// Another basin that the hand is on its way to.
-    destination: Vec<f64>,
-    is_under_way: bool,
+    search: Search,
+    /// The place that a search is at, and another basin that the hand is on its way to.
+    elsewhere: Vec<f64>,
     was_pinching: Vec<bool>,
+    was_unusual: bool,
     /// Running height of the objective.
     usual: f64,
     last: Verdict,
@@ -194,9 +219,10 @@ impl Retargeter {
             },
             motion: Motion::standing(&start),
             candidate: start.clone(),
-            destination: start.clone(),
-            is_under_way: false,
+            search: Search::Nothing,
+            elsewhere: start.clone(),
             was_pinching: vec![false; pairs],
+            was_unusual: false,
             usual: f64::NAN,
             last: Verdict {
                 position: start,
@@ -267,31 +293,40 @@ impl Retargeter {
             self.solver.set_posture(posture);
         }
         let bounds = self.feasible.find(&self.motion, dt_s);
+        let first = dt_s.is_none();
+        if first {
+            self.search = Search::Nothing;
+        }
         let answer = &mut self.last.position;
-        let start = if self.is_under_way {
-            &self.destination
-        } else {
-            &self.motion.position
+        let start = match self.search {
+            Search::UnderWay => &self.elsewhere,
+            _ => &self.motion.position,
         };
+        let mut is_there = true;
         for ((answer, &start), &(lower, upper)) in answer.iter_mut().zip(start).zip(bounds) {
             *answer = start.clamp(lower, upper);
+            is_there &= *answer == start;
         }
-        let mut flags = 0;
-        let first = dt_s.is_none();
         let seeds = if first { &SEEDS[..] } else { &[] };
-        let Outcome { value, iterations } =
-            self.solver
-                .minimise(answer, bounds, &self.motion.position, seeds);
+        let Outcome {
+            value,
+            iterations,
+            systems,
+            ..
+        } = self
+            .solver
+            .minimise(answer, bounds, &self.motion.position, seeds);
         self.last.objective = value;
         self.last.iterations = iterations;
-        if first {
-            flags |= RESEEDED;
-        } else if self.wants_seeds(value) {
-            flags |= RESEEDED;
-            self.look_elsewhere();
+        let mut flags = if first { RESEEDED } else { 0 };
+        if self.search == Search::UnderWay && (is_there || !self.comes_nearer()) {
+            self.search = Search::Nothing;
         }
-        if self.is_under_way && self.last.position == self.destination {
-            self.is_under_way = false;
+        if self.asks_for_search(value) && self.search == Search::Nothing && !first {
+            self.search = Search::Wanted;
+        }
+        if systems <= BUSY && self.look_elsewhere() {
+            flags |= RESEEDED;
         }
         self.usual = if self.usual.is_finite() && !first {
             self.usual + USUAL_RATE * (value - self.usual)
@@ -384,39 +419,78 @@ impl Retargeter {
         &self.last
     }
 
-    /// A pinch has just switched on, or the objective is unusually high.
-    fn wants_seeds(&mut self, value: f64) -> bool {
-        let mut wants = value > UNUSUAL * self.usual;
+    /// A pinch has just switched on, or the objective has just become unusually high.
+    fn asks_for_search(&mut self, value: f64) -> bool {
+        let is_unusual = value > UNUSUAL * self.usual;
+        let mut asks = is_unusual && !self.was_unusual;
+        self.was_unusual = is_unusual;
         for (was, &pinch) in self.was_pinching.iter_mut().zip(self.plan.pinch()) {
             let is = pinch > PINCH_ON;
-            wants |= is && !*was;
+            asks |= is && !*was;
             *was = is;
         }
-        wants && !self.is_under_way
+        asks
     }
 
-    /// Searches all of the limits from other starts; a much better place becomes the destination.
-    fn look_elsewhere(&mut self) {
+    /// Whether the answer is nearer to the other basin than the last one was.
+    fn comes_nearer(&self) -> bool {
+        let way = |from: &[f64]| -> f64 {
+            let there = self.elsewhere.iter().zip(from);
+            there.map(|(there, from)| (there - from).powi(2)).sum()
+        };
+        way(&self.last.position) < NEARER * NEARER * way(&self.motion.position)
+    }
+
+    /// Goes on with a search for another basin, in all of the limits; a much better place is where the
+    /// hand goes from now on. Whether it did.
+    ///
+    /// It waits while speed holds the hand back, since a place that is lower may lie ahead in its own
+    /// basin, and while the step itself takes long.
+    fn look_elsewhere(&mut self) -> bool {
+        let is_held_back = self.feasible.flags(&self.last.position) & AT_SPEED != 0;
+        if is_held_back {
+            return false;
+        }
         let limits = self.feasible.limits();
-        self.candidate.copy_from_slice(&self.last.position);
-        let outcome =
-            self.solver
-                .minimise(&mut self.candidate, limits, &self.motion.position, &SEEDS);
-        self.last.iterations += outcome.iterations;
-        if outcome.value < MUCH_LOWER * self.last.objective {
-            self.destination.copy_from_slice(&self.candidate);
-            self.is_under_way = true;
-            let bounds = self.feasible.bounds();
-            let answer = self
-                .last
-                .position
-                .iter_mut()
-                .zip(&self.destination)
-                .zip(bounds);
-            for ((answer, &to), &(lower, upper)) in answer {
-                *answer = to.clamp(lower, upper);
+        let (seed, steps) = match self.search {
+            Search::Nothing | Search::UnderWay => return false,
+            Search::Wanted => (0, 0),
+            Search::From { seed, steps } => (seed, steps),
+        };
+        if steps == 0 {
+            let part = SEEDS[seed];
+            for (to, &(lower, upper)) in self.elsewhere.iter_mut().zip(limits) {
+                *to = lower + part * (upper - lower);
             }
         }
+        let found = self
+            .solver
+            .advance(&mut self.elsewhere, limits, &self.motion.position);
+        self.last.iterations += found.iterations;
+        let mut apart = self.elsewhere.iter().zip(&self.last.position);
+        let is_same = apart.all(|(one, other)| (one - other).abs() < SAME_PLACE);
+        let is_better = found.value < MUCH_LOWER * self.last.objective;
+        self.search = if is_better && !is_same {
+            let bounds = self.feasible.bounds();
+            let answer = self.last.position.iter_mut().zip(&self.elsewhere);
+            for ((answer, &to), &(lower, upper)) in answer.zip(bounds) {
+                *answer = to.clamp(lower, upper);
+            }
+            Search::UnderWay
+        } else if steps + 1 < SEARCH_STEPS && !is_same && !found.is_settled {
+            Search::From {
+                seed,
+                steps: steps + 1,
+            }
+        } else if seed + 1 < SEEDS.len() {
+            Search::From {
+                seed: seed + 1,
+                steps: 0,
+            }
+        } else {
+            Search::Nothing
+        };
+        true
     }
 
     /// Keeps the distance, and judges the answer. `may_feel`: where a link is in the way, another way is

@@ -45,7 +45,8 @@ pub(crate) fn sound_prefix(records: &[u8]) -> usize {
     at
 }
 
-/// Whether the summary section of a whole file can be parsed.
+/// Whether the summary section of a whole file can be parsed. No chunk belongs into it: a parser would
+/// open it.
 pub(crate) fn summary_is_sound(file: &[u8]) -> bool {
     const FOOTER: usize = HEAD + 8 + 8 + 4;
     let summary = || {
@@ -57,7 +58,13 @@ pub(crate) fn summary_is_sound(file: &[u8]) -> bool {
             start => file.get(start..footer),
         }
     };
-    summary().is_some_and(|records| sound_prefix(records) == records.len())
+    summary().is_some_and(|records| {
+        let mut at = 0;
+        while let Some(record) = record_at(records, at).filter(|known| known.opcode != op::CHUNK) {
+            at = record.end;
+        }
+        at == records.len()
+    })
 }
 
 /// Whether an index leads to one whole record of the kind that it says, all lengths of which fit.
@@ -344,6 +351,16 @@ mod tests {
         for &index in chunk.message_index_offsets.values() {
             assert!(leads_to(&file, op::MESSAGE_INDEX, index, None));
         }
+    }
+
+    #[test]
+    fn a_summary_that_begins_at_a_chunk_is_none() {
+        let mut file = file();
+        let summary = mcap::Summary::read(&file).expect("read").expect("one");
+        let chunk = summary.chunk_indexes[0].chunk_start_offset;
+        let start = file.len() - MAGIC - (8 + 8 + 4);
+        file[start..start + 8].copy_from_slice(&chunk.to_le_bytes());
+        assert!(!summary_is_sound(&file));
     }
 
     /// Each length of a string that is replaced by the largest is found, where a record

@@ -106,9 +106,9 @@ impl Loads {
         add(&mut load.turned, &turned);
     }
 
-    /// Adds what the loads do to gradient and Hessian. The loads are then those of all that
-    /// lies beyond each joint.
-    pub(super) fn add_to(&mut self, linkage: &Linkage, out: &mut Derivatives) {
+    /// Adds what the loads do to gradient and Hessian, of v the part `turning`. The loads are then
+    /// those of all that lies beyond each joint.
+    pub(super) fn add_to(&mut self, linkage: &Linkage, turning: f64, out: &mut Derivatives) {
         let n = linkage.dof();
         for &link in &self.carrying {
             let joint = linkage.joint(link);
@@ -151,14 +151,15 @@ impl Loads {
             }
             // How joints further in turn this one's velocity.
             if joint.is_prismatic {
-                add(&mut turn, &cross(&linear, &load.force));
+                add_times(&mut turn, &cross(&linear, &load.force), turning);
             } else {
                 let along = dot(&angular, &load.force);
                 let trace = m[0] + m[4] + m[8] - dot(&load.force, &joint.origin);
                 for (at, turn) in turn.iter_mut().enumerate() {
-                    *turn += m[at] * angular[0] + m[3 + at] * angular[1] + m[6 + at] * angular[2]
+                    let v = m[at] * angular[0] + m[3 + at] * angular[1] + m[6 + at] * angular[2]
                         - along * joint.origin[at]
                         - trace * angular[at];
+                    *turn += turning * v;
                 }
             }
             let own = joint.variable;

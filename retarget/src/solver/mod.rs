@@ -23,7 +23,7 @@ pub(crate) use trajectory::{StretchStep, TrajectoryBuffers};
 use crate::collision::CollisionOptions;
 use crate::hand::Hand;
 use dense::MOST_VARIABLES;
-use newton::Newton;
+use newton::{Effort, Newton};
 use objective::Objective;
 
 /// Terms that share variables, solved together.
@@ -173,14 +173,44 @@ impl StepSolver {
         last: &[f64],
         seeds: &[f64],
     ) -> Outcome {
+        let effort = if self.is_brief && seeds.is_empty() {
+            Effort::Brief
+        } else {
+            Effort::Whole
+        };
+        self.solve(q, bounds, last, seeds, effort)
+    }
+
+    /// Goes on from `q` for a few iterations; see [`StepSolver::minimise`].
+    pub(crate) fn advance(
+        &mut self,
+        q: &mut [f64],
+        bounds: &[(f64, f64)],
+        last: &[f64],
+    ) -> Outcome {
+        self.solve(q, bounds, last, &[], Effort::Part)
+    }
+
+    fn solve(
+        &mut self,
+        q: &mut [f64],
+        bounds: &[(f64, f64)],
+        last: &[f64],
+        seeds: &[f64],
+        effort: Effort,
+    ) -> Outcome {
         let mut sum = Outcome {
             value: 0.0,
             iterations: 0,
+            systems: 0,
+            is_settled: true,
         };
         for block in &mut self.blocks {
-            let outcome = block.minimise(q, bounds, last, seeds, self.is_brief && seeds.is_empty());
+            let outcome = block.minimise(q, bounds, last, seeds, effort);
             sum.value += outcome.value;
             sum.iterations += outcome.iterations;
+            sum.systems += outcome.systems;
+            sum.is_settled &= outcome.is_settled;
         }
         self.last.copy_from_slice(last);
         for &variable in &self.idle {
@@ -279,16 +309,16 @@ impl Block {
         bounds: &[(f64, f64)],
         last: &[f64],
         seeds: &[f64],
-        is_brief: bool,
+        effort: Effort,
     ) -> Outcome {
         for (local, &variable) in self.objective.linkage.variables.iter().enumerate() {
             self.q[local] = q[variable];
             self.bounds[local] = bounds[variable];
             self.objective.last[local] = last[variable];
         }
-        let mut best =
-            self.newton
-                .minimise(&mut self.objective, &mut self.q, &self.bounds, is_brief);
+        let mut best = self
+            .newton
+            .minimise(&mut self.objective, &mut self.q, &self.bounds, effort);
         for part in seeds {
             for (start, &(lower, upper)) in self.candidate.iter_mut().zip(&self.bounds) {
                 *start = lower + part * (upper - lower);
@@ -297,9 +327,10 @@ impl Block {
                 &mut self.objective,
                 &mut self.candidate,
                 &self.bounds,
-                false,
+                effort,
             );
             best.iterations += outcome.iterations;
+            best.systems += outcome.systems;
             if outcome.value < best.value {
                 best.value = outcome.value;
                 self.q.copy_from_slice(&self.candidate);

@@ -9,8 +9,9 @@ use super::barrier::{Contacts, add_square};
 use super::dense::{Dense, System};
 use super::objective::{Derivatives, Objective};
 
-/// Most iterations of one solve; stopping early costs accuracy only.
+/// Most iterations of one solve, and of a part of one; stopping early costs accuracy only.
 const MOST_ITERATIONS: u32 = 40;
+const PART_ITERATIONS: u32 = 3;
 /// A free gradient entry below this is converged.
 const GRADIENT_TOLERANCE: f64 = 1e-8;
 /// A step that promises less than this is the last.
@@ -18,12 +19,15 @@ const GAIN_TOLERANCE: f64 = 1e-10;
 /// So is one that promises less than this part of F where capsules push: what is left moves no
 /// joint by as much as a step of an encoder.
 const SHARE_TOLERANCE: f64 = 1e-5;
-/// Linear systems of a brief solve where capsules push, and not many more.
+/// Linear systems of a brief solve, and of a part of one, where capsules push, and not many more.
 const MOST_SYSTEMS: u32 = 54;
+const PART_SYSTEMS: u32 = 16;
 /// First damping after a step that does not help, and the factors from there on.
 const FIRST_DAMPING: f64 = 1e-4;
 const DAMPING_UP: f64 = 6.0;
 const DAMPING_DOWN: f64 = 10.0;
+/// A step that gains more than this part of F is far from the minimum.
+const FAR_SHARE: f64 = 0.05;
 /// Damping below this is dropped; above that the solve gives up.
 const LEAST_DAMPING: f64 = 1e-6;
 const MOST_DAMPING: f64 = 1e6;
@@ -33,7 +37,7 @@ const TRUST: f64 = 0.3;
 /// The same where links must not be leapt over: with fingers of 0.1 m, less than a link is thick.
 const SHORT_TRUST: f64 = 0.04;
 /// How often variables are let go from their sides in the model of one step.
-const MOST_RELEASES: u32 = 2;
+const MOST_RELEASES: u32 = 1;
 /// Rounds in which the contacts within the margin after a step are found.
 const MOST_ROUNDS: usize = 4;
 /// A step into links that gains less than this part of what the model promises is found again
@@ -49,6 +53,22 @@ pub struct Outcome {
     pub value: f64,
     /// Iterations taken.
     pub iterations: u32,
+    /// Linear systems solved in them.
+    pub systems: u32,
+    /// Whether further iterations would change next to nothing.
+    pub is_settled: bool,
+}
+
+/// How far a solve goes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Effort {
+    /// To the minimum.
+    Whole,
+    /// Where links push each other it stops early: the next step comes soon, and may go on with what
+    /// is left.
+    Brief,
+    /// A few iterations.
+    Part,
 }
 
 /// Buffers for problems of one shape: no call allocates.
@@ -107,18 +127,21 @@ impl Newton {
     }
 
     /// Minimises from `q`, which must lie within `bounds` and stays there (local variables).
-    /// `is_brief`: the next step comes soon, and may go on with what is left.
     pub(super) fn minimise(
         &mut self,
         objective: &mut Objective,
         q: &mut [f64],
         bounds: &[(f64, f64)],
-        is_brief: bool,
+        effort: Effort,
     ) -> Outcome {
         let mut value = objective.value(q);
         objective.forget();
         let is_apart = objective.is_apart();
-        let is_short = is_apart && is_brief;
+        let is_short = is_apart && effort != Effort::Whole;
+        let (most_iterations, most_systems) = match effort {
+            Effort::Part => (PART_ITERATIONS, PART_SYSTEMS),
+            _ => (MOST_ITERATIONS, MOST_SYSTEMS),
+        };
         // What made the model convex a moment ago is likely to do so again.
         let mut damping = if is_apart {
             self.first_damping / DAMPING_UP
@@ -127,7 +150,14 @@ impl Newton {
         };
         let mut iterations = 0;
         self.systems = 0;
-        'steps: while iterations < MOST_ITERATIONS {
+        let mut is_far = is_short;
+        objective.set_far(is_far);
+        let mut is_settled = true;
+        'steps: loop {
+            if iterations >= most_iterations {
+                is_settled = false;
+                break;
+            }
             objective.model(q, &mut self.derivatives, &mut self.contacts);
             if self.find_free(q, bounds) < GRADIENT_TOLERANCE {
                 break;
@@ -151,6 +181,10 @@ impl Newton {
                     if gain > 0.0 {
                         q.copy_from_slice(&self.trial);
                         value = trial_value;
+                        if is_far && gain < FAR_SHARE * value {
+                            is_far = false;
+                            objective.set_far(false);
+                        }
                         if iterations == 1 {
                             self.first_damping = if damping > LEAST_DAMPING {
                                 damping
@@ -169,10 +203,11 @@ impl Newton {
                         let is_told = is_short
                             && self.is_newton
                             && (promise - gain).abs() + held_back < tolerance;
-                        if promise.abs() < tolerance
-                            || is_told
-                            || is_short && self.systems >= MOST_SYSTEMS
-                        {
+                        if promise.abs() < tolerance || is_told {
+                            break 'steps;
+                        }
+                        if is_short && self.systems >= most_systems {
+                            is_settled = false;
                             break 'steps;
                         }
                         damping /= DAMPING_DOWN;
@@ -199,7 +234,13 @@ impl Newton {
                 self.find_free(q, bounds);
             }
         }
-        Outcome { value, iterations }
+        objective.set_far(false);
+        Outcome {
+            value,
+            iterations,
+            systems: self.systems,
+            is_settled,
+        }
     }
 
     /// Marks the variables that may move: all but those at a bound and pushed against it. Returns

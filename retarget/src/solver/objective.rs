@@ -10,8 +10,13 @@
 //! g = Σ_p J_pᵀ γ_p,  H = Σ_{p,s} J_pᵀ B_ps J_s + Σ_p Σ_{i ≤ j} (γ_p × aᵢ) · Jⱼ + 2 (c + λ),
 //!
 //! where B_ps = ∂γ_p/∂p_s and i ≤ j runs from the root outwards: ∂²p/∂qᵢ∂qⱼ = aᵢ × Jⱼ (zero for a
-//! prismatic i). Of one point they are gathered link by link ([`Loads`]). Coupled joints write to their source's variable with their factor. The last sum runs
-//! over pairs of capsules at distance d.
+//! prismatic i). Of one point they are gathered link by link ([`Loads`]). Coupled joints write to their
+//! source's variable with their factor. The last sum runs over pairs of capsules at distance d.
+//!
+//! Far from the minimum H leads astray: beyond δ it is flat along the residual, and joints that turn
+//! under a strong force bend F the wrong way. There ([`Objective::set_far`]) each loss is the parabola
+//! about its target that touches it from above, B = w/‖r‖ (iteratively reweighted least squares;
+//! Huber, Robust Statistics, 1981), and the sum over i ≤ j counts by half.
 
 use nalgebra::Vector3;
 
@@ -78,6 +83,10 @@ struct Coupling {
     other: usize,
 }
 
+/// How much the turning of joints bends the model far from the minimum: none at all costs steps where
+/// targets are out of reach.
+const FAR_TURNING: f64 = 0.5;
+
 /// Gradient, shape (n,), and lower triangle of the Hessian, row-major, shape (n, n).
 #[derive(Debug, Clone)]
 pub(super) struct Derivatives {
@@ -96,6 +105,7 @@ pub(super) struct Objective {
     pub(super) last: Vec<f64>,
     /// The posture, one entry per local variable.
     pub(super) posture: Vec<Pull>,
+    is_far: bool,
     barrier: Option<Barrier>,
     couplings: Vec<Coupling>,
     /// Coupling of each term with two moving points.
@@ -160,6 +170,7 @@ impl Objective {
         let points = points.len();
         let barrier = pairs.map(|(pairs, options)| Barrier::new(pairs, *options, points, &linkage));
         Self {
+            is_far: false,
             barrier,
             loads: Loads::new(&linkage, points),
             linkage,
@@ -183,6 +194,11 @@ impl Objective {
         if let Some(barrier) = &mut self.barrier {
             barrier.stiffen(stiffer);
         }
+    }
+
+    /// Whether gradients and Hessians are those of the model for places far from the minimum.
+    pub(super) fn set_far(&mut self, is_far: bool) {
+        self.is_far = is_far;
     }
 
     pub(super) fn dof(&self) -> usize {
@@ -304,7 +320,8 @@ impl Objective {
                 find_columns(&self.linkage, chain, &self.positions[point], columns);
             }
         }
-        self.loads.add_to(&self.linkage, out);
+        let turning = if self.is_far { FAR_TURNING } else { 1.0 };
+        self.loads.add_to(&self.linkage, turning, out);
         for (coupling, block) in self.couplings.iter().zip(&self.between) {
             let range = |point: usize| self.starts[point]..self.starts[point + 1];
             for other in &self.columns[range(coupling.other)] {
@@ -335,8 +352,8 @@ impl Objective {
                 Loss::Norm => {
                     let r = self.residual(&term);
                     let distance = r.norm();
-                    if distance < self.delta {
-                        let bend = term.weight / self.delta;
+                    if distance < self.delta || self.is_far {
+                        let bend = term.weight / distance.max(self.delta);
                         (bend * r, [bend, 0.0, 0.0, bend, 0.0, bend])
                     } else {
                         // The loss grows by the length: flat along the residual, bent across it.
@@ -355,8 +372,13 @@ impl Objective {
                 }
                 Loss::Axes => {
                     let r = self.residual(&term);
-                    let slope = term.weight / self.delta;
-                    let bend = |x: f64| if x.abs() < self.delta { slope } else { 0.0 };
+                    let bend = |x: f64| {
+                        if x.abs() < self.delta || self.is_far {
+                            term.weight / x.abs().max(self.delta)
+                        } else {
+                            0.0
+                        }
+                    };
                     let force = r.map(|x| term.weight * (x / self.delta).clamp(-1.0, 1.0));
                     (force, [bend(r.x), 0.0, 0.0, bend(r.y), 0.0, bend(r.z)])
                 }

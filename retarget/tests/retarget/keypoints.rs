@@ -1,6 +1,6 @@
 use dexumi_retarget::{
     AT_SPEED, COLLISION_CLIPPED, DEGENERATE, DexumiWeights, Finger, FingerScale, Fusion, HELD,
-    Hand, JointMap, Keypoints, LONGEST_STEP_S, Limits, NON_FINITE, NpyArray, Preset,
+    Hand, JointMap, Keypoints, LONGEST_STEP_S, Limits, NON_FINITE, NpyArray, Preset, RESEEDED,
     RetargetOptions, Retargeter, SmoothOptions, Tracker, TrackerOptions, WRONG_AXES, finger_scales,
     keypoints_from_array, retarget_clip,
 };
@@ -368,5 +368,61 @@ fn a_hand_does_not_stay_in_front_of_a_link() {
             last.clone_from(&verdict.position);
         }
         assert!(longest <= 3, "{}: {longest} steps", hand.name());
+    }
+}
+
+/// Whatever the hand did before, another basin that it went to or looked for: shown a posture that
+/// stays, it comes to rest, and then there is nothing left to do.
+#[test]
+fn a_hand_comes_to_rest_where_nothing_moves() {
+    for hand in hands() {
+        let Some(clip) = clip_of(&hand) else { return };
+        let mut solver = retargeter(&hand, finger_scales(&hand, &clip).unwrap());
+        for (step, keypoints) in clip.iter().enumerate() {
+            solver.step(keypoints, Some(1.0 / 30.0));
+            if step % 60 != 59 {
+                continue;
+            }
+            let mut resting = solver.clone();
+            for _ in 0..90 {
+                resting.step(keypoints, Some(1.0 / 30.0));
+            }
+            let before = resting.last().position.clone();
+            let verdict = resting.step(keypoints, Some(1.0 / 30.0));
+            let moved = verdict.position.iter().zip(&before);
+            let most = moved.map(|(a, b)| (a - b).abs()).fold(0.0, f64::max);
+            let name = hand.name();
+            assert!(most < 1e-3, "{name}, from step {step}: moves by {most}");
+            assert!(
+                verdict.iterations <= 2,
+                "{name}, from step {step}: {} iterations",
+                verdict.iterations
+            );
+        }
+    }
+}
+
+/// A search for other basins is spread over the steps.
+#[test]
+fn no_step_does_all_of_a_search() {
+    for hand in hands() {
+        let Some(clip) = clip_of(&hand) else { return };
+        let mut solver = retargeter(&hand, finger_scales(&hand, &clip).unwrap());
+        let mut searching = 0;
+        for (step, keypoints) in clip.iter().enumerate() {
+            let verdict = solver.step(keypoints, (step > 0).then_some(1.0 / 30.0));
+            let name = hand.name();
+            if step == 0 {
+                assert!(verdict.flags & RESEEDED != 0, "{name}");
+            } else if verdict.flags & (RESEEDED | COLLISION_CLIPPED) == RESEEDED {
+                searching += 1;
+                assert!(
+                    verdict.iterations < 20,
+                    "{name}, step {step}: {} iterations",
+                    verdict.iterations
+                );
+            }
+        }
+        assert!(searching > 0, "{}", hand.name());
     }
 }
