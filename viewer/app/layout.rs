@@ -51,8 +51,7 @@ impl Layout {
         let body = body
             .with_min_y(body.top() + GAP)
             .with_max_y(body.bottom() - 2.0);
-        let (left, right) =
-            body.split_left_right_at_x((body.left() + body.width() * 0.605).round());
+        let (left, right) = body.split_left_right_at_x((body.left() + body.width() * 0.65).round());
         let (left, right) = (
             left.with_max_x(left.right() - GAP / 2.0),
             right.with_min_x(right.left() + GAP / 2.0),

@@ -12,7 +12,7 @@ use dexumi_capture::{RecorderState, StreamStatus};
 
 use super::{
     history::History,
-    words::{Expected, Verdict, count, timer},
+    words::{Expected, Verdict, count},
 };
 use crate::control::{Order, Published};
 
@@ -109,7 +109,6 @@ pub(super) struct Model {
     pending: Option<(Action, f64)>,
     toggled_s: Option<f64>,
     armed_s: Option<f64>,
-    ended_by_itself: Option<String>,
 }
 
 impl Model {
@@ -130,7 +129,6 @@ impl Model {
             pending: None,
             toggled_s: None,
             armed_s: None,
-            ended_by_itself: None,
         }
     }
 
@@ -140,24 +138,14 @@ impl Model {
             self.task.clone_from(&published.task);
         }
         let (was, is) = (self.published.status.state, published.status.state);
-        let asked = self.pending.map(|(action, _)| action);
         if is != was {
             self.pending = None;
         }
         if is == RecorderState::Recording && was != RecorderState::Recording {
             self.marks = 0;
-            self.ended_by_itself = None;
         }
         if is != RecorderState::Recording {
             self.armed_s = None;
-        }
-        let ended = was == RecorderState::Recording && is != RecorderState::Recording;
-        if ended && !matches!(asked, Some(Action::Toggle | Action::Discard)) {
-            let length = timer(self.published.status.elapsed_s);
-            self.ended_by_itself = Some(format!(
-                "Episode {} ended by itself after {length}. See the messages.",
-                self.published.number
-            ));
         }
         if published.error.is_some() {
             self.pending = None;
@@ -255,7 +243,6 @@ impl Model {
                 self.toggled_s = Some(now_s);
                 self.pending = Some((action, now_s));
                 self.armed_s = None;
-                self.ended_by_itself = None;
                 Some(match state {
                     RecorderState::Recording => Order::Stop,
                     _ => Order::Start {

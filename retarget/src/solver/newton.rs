@@ -151,6 +151,7 @@ impl Newton {
         let mut iterations = 0;
         self.systems = 0;
         let mut is_far = is_short;
+        let mut was_far = false;
         objective.set_far(is_far);
         let mut is_settled = true;
         'steps: loop {
@@ -200,9 +201,8 @@ impl Newton {
                         // Where the model tells the gain so well, what is left is less than what it
                         // was wrong by, and what the damping held back.
                         let held_back = damping * dot(&self.step, &self.step);
-                        let is_told = is_short
-                            && self.is_newton
-                            && (promise - gain).abs() + held_back < tolerance;
+                        let is_told =
+                            self.is_newton && (promise - gain).abs() + held_back < tolerance;
                         if promise.abs() < tolerance || is_told {
                             break 'steps;
                         }
@@ -219,6 +219,15 @@ impl Newton {
                     if promise.abs() < GAIN_TOLERANCE {
                         break 'steps;
                     }
+                }
+                if !is_apart && !was_far {
+                    // Where the exact model leads nowhere the other may, once in a solve.
+                    (is_far, was_far) = (true, true);
+                    objective.set_far(true);
+                    objective.value(q);
+                    objective.model(q, &mut self.derivatives, &mut self.contacts);
+                    self.find_free(q, bounds);
+                    continue;
                 }
                 damping = (damping * DAMPING_UP).max(FIRST_DAMPING);
                 if let Err(short) = found

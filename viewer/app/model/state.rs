@@ -86,11 +86,7 @@ impl Model {
             }
         };
         let pending = self.pending_action(now_s);
-        let error = self
-            .published
-            .error
-            .clone()
-            .or_else(|| self.ended_by_itself.clone());
+        let error = self.published.error.clone();
         match self.published.status.state {
             RecorderState::Saving => (
                 Phase::Saving,

@@ -153,24 +153,35 @@ fn discard_wants_a_second_press_soon() {
 }
 
 #[test]
-fn an_episode_that_ends_unasked_is_said_until_the_next_start() {
+fn an_episode_that_ends_by_itself_is_said_until_the_next_start() {
     let mut model = model(RecorderState::Recording);
-    model.hear(published(RecorderState::Idle), NOW_S);
+    let error = Some("the disk is down to its reserve".to_owned());
+    let ended = Published {
+        error,
+        ..published(RecorderState::Idle)
+    };
+    model.hear(ended, NOW_S);
     assert_eq!(model.phase(NOW_S), Phase::Fault);
-    assert!(
-        model
-            .headline(NOW_S)
-            .sentence
-            .starts_with("Episode 3 ended by itself")
-    );
+    let headline = model.headline(NOW_S);
+    assert!(headline.sentence.contains("disk is down"), "{headline:?}");
     assert!(model.act(Action::Toggle, NOW_S).is_some());
     model.hear(published(RecorderState::Recording), NOW_S + 0.1);
     assert_eq!(model.phase(NOW_S + 0.1), Phase::Recording);
+}
 
-    let mut asked = self::model(RecorderState::Recording);
-    assert_eq!(asked.act(Action::Toggle, NOW_S), Some(Order::Stop));
-    asked.hear(published(RecorderState::Idle), NOW_S + 0.4);
-    assert_eq!(asked.phase(NOW_S + 0.4), Phase::Ready);
+#[test]
+fn an_episode_that_somebody_ends_is_no_fault() {
+    // By this window, and by a pedal or over HTTP.
+    for is_here in [true, false] {
+        let mut model = model(RecorderState::Recording);
+        if is_here {
+            assert_eq!(model.act(Action::Toggle, NOW_S), Some(Order::Stop));
+        }
+        model.hear(published(RecorderState::Saving), NOW_S + 0.2);
+        assert_eq!(model.phase(NOW_S + 0.2), Phase::Saving);
+        model.hear(published(RecorderState::Idle), NOW_S + 0.4);
+        assert_eq!(model.phase(NOW_S + 0.4), Phase::Ready);
+    }
 }
 
 #[test]

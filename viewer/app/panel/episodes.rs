@@ -10,7 +10,7 @@ use crate::app::{
 };
 
 const SHARES: [f32; 5] = [12.0, 6.0, 7.0, 6.0, 6.0];
-const HEADS: [&str; 5] = ["File", "Length", "Size", "Lost", "Suspect"];
+const HEADS: [&str; 5] = ["Episode", "Length", "Size", "Lost", "Suspect"];
 
 /// Draws the list.
 pub(in crate::app) fn show(ui: &mut Ui, model: &Model) {
@@ -66,7 +66,7 @@ pub(in crate::app) fn show(ui: &mut Ui, model: &Model) {
                         }
                     };
                     let cells = [
-                        (episode.name.clone(), TEXT),
+                        (episode.name.trim_end_matches(".mcap").to_owned(), TEXT),
                         (words::timer(episode.duration_s), TEXT),
                         (words::bytes(episode.bytes), TEXT),
                         (words::count(episode.lost), quiet(episode.lost)),

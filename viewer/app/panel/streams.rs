@@ -9,7 +9,7 @@ use crate::app::{
     words::{self, Severity},
 };
 
-const SHARES: [f32; 10] = [21.0, 11.0, 7.0, 5.0, 7.5, 7.5, 9.0, 7.0, 8.0, 18.0];
+const SHARES: [f32; 10] = [20.5, 12.5, 7.0, 4.5, 7.5, 7.5, 9.0, 6.5, 8.0, 22.0];
 const HEADS: [&str; 10] = [
     "Stream", "Rate, Hz", "Age", "Lost", "Suspect", "Missing", "Clock", "ppm", "Jitter", "In words",
 ];
@@ -116,7 +116,7 @@ fn show_row(ui: &mut Ui, rect: Rect, row: &Row<'_>) {
     let places = places(rect);
     for (index, (text, colour)) in cells.iter().enumerate() {
         let mut place = places[index];
-        let font = if matches!(index, 0 | 9) {
+        let font = if index == 0 {
             bold(13.0)
         } else {
             regular(13.0)
