@@ -150,6 +150,7 @@ impl Neighbours {
     }
 
     /// Calls `visit` with every pair nearer than the limit, in their order, and its distance (m).
+    #[inline(always)]
     pub(crate) fn visit(
         &mut self,
         placed: &[PlacedCapsule],
@@ -178,6 +179,7 @@ impl Neighbours {
 
 /// How far two capsules are apart along a direction of length 1 (m), which is no more than their
 /// distance; no more than minus their radii along none.
+#[inline(always)]
 fn apart_across(a: &PlacedCapsule, b: &PlacedCapsule, direction: &Vector3<f64>) -> f64 {
     let along = |point: &Point3<f64>| point.coords.dot(direction);
     let least = along(&a.from).min(along(&a.to));

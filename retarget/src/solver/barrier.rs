@@ -68,12 +68,14 @@ impl Contacts {
     }
 
     /// Depth and slope of each.
+    #[inline(always)]
     pub(super) fn iter(&self, n: usize) -> impl Iterator<Item = (f64, &[f64])> {
         self.depths.iter().copied().zip(self.slopes.chunks_exact(n))
     }
 }
 
 /// Adds factor · slope slopeᵀ to the lower triangle of a matrix, row-major.
+#[inline(always)]
 pub(super) fn add_square(slope: &[f64], factor: f64, matrix: &mut [f64]) {
     let n = slope.len();
     for (row, &entry) in slope.iter().enumerate() {
@@ -121,10 +123,12 @@ impl Barrier {
         self.stiffer = stiffer;
     }
 
+    #[inline(always)]
     fn stiffness(&self) -> f64 {
         self.stiffer * self.options.stiffness
     }
 
+    #[inline(always)]
     pub(super) fn value(&mut self, linkage: &Linkage) -> f64 {
         linkage.place(self.first, &mut self.placed);
         let (margin_m, stiffness) = (self.options.margin_m, self.stiffness());
@@ -175,6 +179,7 @@ impl Barrier {
 
     /// Adds the gradient −k·depth·∇d, and −k·depth·∇²d of the Hessian; what is left of it is
     /// k ∇d∇dᵀ of the contacts, which are those that are active and those that are watched.
+    #[inline(always)]
     pub(super) fn list(
         &mut self,
         linkage: &Linkage,
@@ -200,6 +205,7 @@ impl Barrier {
     /// With r the vector between the points at fixed parts, J = ∂r/∂q and E = ½d²: ∇E = Jᵀr and
     /// ∇²E = JᵀJ + r·∂²r/∂q² − B A⁻¹ Bᵀ, where A and B are the second derivatives of E by the parts
     /// that are free to slide (an end does not), and by q and those parts.
+    #[inline(always)]
     fn add_contact(
         &mut self,
         linkage: &Linkage,
@@ -308,6 +314,7 @@ struct Contact {
 }
 
 impl Contact {
+    #[inline(always)]
     fn of(capsules: [usize; 2], placed: &[PlacedCapsule], margin_m: f64) -> Self {
         let [first, second] = capsules.map(|capsule| &placed[capsule]);
         let (u, v) = (first.to - first.from, second.to - second.from);

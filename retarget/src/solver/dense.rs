@@ -1,5 +1,7 @@
 //! Small dense symmetric systems, in arrays of fixed size, so that inner loops are without checks.
 
+use super::by_fours::by_fours;
+
 /// Most variables of one problem.
 pub(super) const MOST_VARIABLES: usize = 64;
 
@@ -57,20 +59,10 @@ pub(super) struct System<'a> {
 }
 
 impl<const N: usize> Rows<N> {
-    fn solve(&mut self, system: System<'_>, right: &mut [f64]) -> Option<f64> {
-        #[cfg(target_arch = "x86_64")]
-        if std::arch::is_x86_feature_detected!("avx2") {
-            // SAFETY: this processor has AVX2.
-            return unsafe { self.eliminate_by_fours(system, right) };
-        }
-        self.eliminate(system, right)
-    }
-
-    /// [`Rows::eliminate`], four numbers at a time; the same operations on each, so the same bits.
-    #[cfg(target_arch = "x86_64")]
-    #[target_feature(enable = "avx2")]
-    fn eliminate_by_fours(&mut self, system: System<'_>, right: &mut [f64]) -> Option<f64> {
-        self.eliminate(system, right)
+    by_fours! {
+        fn solve, solve_by_fours, eliminate(
+            &mut self, system: System<'_>, right: &mut [f64],
+        ) -> Option<f64>
     }
 
     #[inline(always)]

@@ -220,6 +220,7 @@ impl Linkage {
     }
 
     /// Moves the links to `q`, one entry per local variable (rad, m).
+    #[inline(always)]
     pub(crate) fn update(&mut self, q: &[f64]) {
         for (index, link) in self.links.iter().enumerate() {
             let (before, after) = self.placed.split_at_mut(index + 1);
@@ -250,6 +251,7 @@ impl Linkage {
     }
 
     /// A point of [`Linkage::new`]'s list, in root axes (m).
+    #[inline(always)]
     pub(super) fn point(&self, index: usize) -> Vector3<f64> {
         let chain = &self.chains[index];
         let placed = &self.placed[chain.link];
@@ -259,6 +261,7 @@ impl Linkage {
 
     /// Puts capsules where their ends are: both ends of every capsule, one after the other, are the
     /// points from `first` on.
+    #[inline(always)]
     pub(crate) fn place(&self, first: usize, placed: &mut [PlacedCapsule]) {
         for (at, capsule) in placed.iter_mut().enumerate() {
             capsule.from = Point3::from(self.point(first + 2 * at));
@@ -286,6 +289,7 @@ impl Linkage {
     }
 
     /// Where a carrier is now.
+    #[inline(always)]
     pub(super) fn placed(&self, carrier: &Carrier) -> &Placed {
         &self.placed[carrier.link]
     }
@@ -321,6 +325,7 @@ fn outermost_first(hand: &Hand, used: &[usize]) -> Vec<usize> {
 ///
 /// Cody and Waite's reduction to ±π/4 and fdlibm's polynomials: within 1 ulp for the angles of
 /// joints, in a third of the time of the system's two calls.
+#[inline(always)]
 fn sine_cosine(angle: f64) -> (f64, f64) {
     // π/2 in three parts, the first two with room for the quarter's bits (fdlibm, e_rem_pio2.c).
     const PARTS: [f64; 3] = [

@@ -67,6 +67,7 @@ impl Loads {
     }
 
     /// Takes all loads off.
+    #[inline(always)]
     pub(super) fn clear(&mut self) {
         for &link in &self.carrying {
             self.loads[link] = Load::default();
@@ -74,6 +75,7 @@ impl Loads {
     }
 
     /// Puts a force and its derivative on a point of a link, in root axes.
+    #[inline(always)]
     pub(super) fn push(&mut self, link: usize, point: Vector, force: &Vector, bend: &Symmetric) {
         let load = &mut self.loads[link];
         let [x, y, z] = point;
@@ -108,6 +110,7 @@ impl Loads {
 
     /// Adds what the loads do to gradient and Hessian, of v the part `turning`. The loads are then
     /// those of all that lies beyond each joint.
+    #[inline(always)]
     pub(super) fn add_to(&mut self, linkage: &Linkage, turning: f64, out: &mut Derivatives) {
         let n = linkage.dof();
         for &link in &self.carrying {

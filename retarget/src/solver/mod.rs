@@ -5,6 +5,7 @@
 
 mod band;
 mod barrier;
+mod by_fours;
 mod dense;
 mod linkage;
 mod load;

@@ -6,6 +6,7 @@
 //! (Bertsekas, SIAM J. Control Optim. 20(2), 1982; Nocedal & Wright, chapters 10 and 16).
 
 use super::barrier::{Contacts, add_square};
+use super::by_fours::by_fours;
 use super::dense::{Dense, System};
 use super::objective::{Derivatives, Objective};
 
@@ -266,11 +267,25 @@ impl Newton {
         largest
     }
 
-    /// The step that minimises the damped model over the box, as far as the active set finds it,
-    /// and what the model promises of it; when the model is not convex, by how much it is short of it.
+    by_fours! {
+        /// The step that minimises the damped model over the box, as far as the active set finds it,
+        /// and what the model promises of it; when the model is not convex, by how much it is short
+        /// of it.
+        fn find_step, find_step_by_fours, find_promising_step(
+            &mut self, q: &[f64], bounds: &[(f64, f64)], damping: f64,
+        ) -> Result<f64, f64>
+    }
+
+    /// As [`Newton::find_step`].
     ///
     /// Contacts are in the model where the step leaves them within the margin.
-    fn find_step(&mut self, q: &[f64], bounds: &[(f64, f64)], damping: f64) -> Result<f64, f64> {
+    #[inline(always)]
+    fn find_promising_step(
+        &mut self,
+        q: &[f64],
+        bounds: &[(f64, f64)],
+        damping: f64,
+    ) -> Result<f64, f64> {
         let n = q.len();
         let stiffness = self.contacts.stiffness;
         self.is_on.clear();
@@ -340,6 +355,7 @@ impl Newton {
     /// Block pivoting: all variables that would leave go to the side at once, and those that
     /// the model draws back from their sides are let go at once (Júdice and Pires, Computers &
     /// Operations Research 21(5), 1994). Another system costs far less than another step.
+    #[inline(always)]
     fn find_model_step(
         &mut self,
         q: &[f64],
@@ -415,6 +431,7 @@ impl Newton {
     /// Lets go of the variables on a side of the box that the damped model draws back from it; whether
     /// any. Those that the trust region holds stay: with all of them let go, a step would still
     /// leave the basin of the start.
+    #[inline(always)]
     fn release(&mut self, q: &[f64], bounds: &[(f64, f64)], damping: f64) -> bool {
         let n = q.len();
         let Derivatives { gradient, hessian } = &self.model;
@@ -447,10 +464,12 @@ impl Newton {
 }
 
 /// How far a variable at `q` may go (rad, m).
+#[inline(always)]
 fn sides(q: f64, (lower, upper): (f64, f64), trust: f64) -> (f64, f64) {
     ((lower - q).max(-trust), (upper - q).min(trust))
 }
 
+#[inline(always)]
 fn dot(one: &[f64], other: &[f64]) -> f64 {
     one.iter().zip(other).map(|(a, b)| a * b).sum()
 }

@@ -21,6 +21,7 @@
 use nalgebra::Vector3;
 
 use super::barrier::{Barrier, Contacts};
+use super::by_fours::by_fours;
 use super::linkage::{Chain, LinkPoint, Linkage};
 use super::load::Loads;
 use crate::collision::{CollisionOptions, Pairs};
@@ -205,8 +206,13 @@ impl Objective {
         self.linkage.dof()
     }
 
-    /// F at `q` (local variables). The derivatives are then those at `q`.
-    pub(super) fn value(&mut self, q: &[f64]) -> f64 {
+    by_fours! {
+        /// F at `q` (local variables). The derivatives are then those at `q`.
+        pub(super) fn value, value_by_fours, find_value(&mut self, q: &[f64]) -> f64
+    }
+
+    #[inline(always)]
+    fn find_value(&mut self, q: &[f64]) -> f64 {
         self.linkage.update(q);
         for (index, position) in self.positions.iter_mut().enumerate() {
             *position = self.linkage.point(index);
@@ -234,6 +240,7 @@ impl Objective {
         value
     }
 
+    #[inline(always)]
     fn span(&self, term: &Term) -> Vector3<f64> {
         let origin = term
             .origin
@@ -246,6 +253,7 @@ impl Objective {
         self.residual(&self.terms[term]).norm()
     }
 
+    #[inline(always)]
     fn residual(&self, term: &Term) -> Vector3<f64> {
         self.span(term) - term.target
     }
@@ -259,9 +267,16 @@ impl Objective {
         }
     }
 
-    /// Gradient and Hessian at `q`, the point of the last [`Objective::value`]; what pairs of capsules
-    /// near each other add to the Hessian by their slopes is left to `contacts`.
-    pub(super) fn model(&mut self, q: &[f64], out: &mut Derivatives, contacts: &mut Contacts) {
+    by_fours! {
+        /// Gradient and Hessian at `q`, the point of the last [`Objective::value`]; what pairs of
+        /// capsules near each other add to the Hessian by their slopes is left to `contacts`.
+        pub(super) fn model, model_by_fours, find_model(
+            &mut self, q: &[f64], out: &mut Derivatives, contacts: &mut Contacts,
+        ) -> ()
+    }
+
+    #[inline(always)]
+    fn find_model(&mut self, q: &[f64], out: &mut Derivatives, contacts: &mut Contacts) {
         self.add_terms(q, out);
         contacts.clear();
         if let Some(barrier) = &mut self.barrier {
@@ -292,6 +307,7 @@ impl Objective {
         self.barrier.as_mut().is_some_and(Barrier::watch)
     }
 
+    #[inline(always)]
     fn add_terms(&mut self, q: &[f64], out: &mut Derivatives) {
         let n = self.dof();
         self.find_forces();
@@ -342,6 +358,7 @@ impl Objective {
     }
 
     /// γ of each point and the blocks B.
+    #[inline(always)]
     fn find_forces(&mut self) {
         self.forces.fill(Vector3::zeros());
         self.own.fill([0.0; 6]);
@@ -398,6 +415,7 @@ impl Objective {
 }
 
 /// The columns of a point's Jacobian.
+#[inline(always)]
 fn find_columns(linkage: &Linkage, chain: &Chain, position: &Vector3<f64>, columns: &mut [Column]) {
     for column in columns.iter_mut() {
         column.velocity = Vector3::zeros();
@@ -414,6 +432,7 @@ fn find_columns(linkage: &Linkage, chain: &Chain, position: &Vector3<f64>, colum
 }
 
 /// Huber's loss of a length.
+#[inline(always)]
 pub(super) fn huber(length: f64, delta: f64) -> f64 {
     if length < delta {
         length * length / (2.0 * delta)
