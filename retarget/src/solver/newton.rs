@@ -202,8 +202,9 @@ impl Newton {
                         // Where the model tells the gain so well, what is left is less than what it
                         // was wrong by, and what the damping held back.
                         let held_back = damping * dot(&self.step, &self.step);
-                        let is_told =
-                            self.is_newton && (promise - gain).abs() + held_back < tolerance;
+                        let is_told = (is_short || !is_apart)
+                            && self.is_newton
+                            && (promise - gain).abs() + held_back < tolerance;
                         if promise.abs() < tolerance || is_told {
                             break 'steps;
                         }
