@@ -166,11 +166,11 @@ fn fits(opcode: u8, body: &[u8]) -> Option<()> {
         }
         op::MESSAGE_INDEX => {
             body.bytes(2)?;
-            body.text()?;
+            body.entries(8 + 8)?;
         }
         op::CHUNK_INDEX => {
             body.bytes(8 + 8 + 8 + 8)?;
-            body.text()?;
+            body.entries(2 + 8)?;
             body.bytes(8)?;
             body.text()?;
             body.bytes(8 + 8)?;
@@ -221,6 +221,12 @@ impl<'a> Fields<'a> {
     fn data(&mut self) -> Option<&'a [u8]> {
         let length: [u8; 8] = self.bytes(8)?.try_into().ok()?;
         self.bytes(usize::try_from(u64::from_le_bytes(length)).ok()?)
+    }
+
+    /// An array of entries of so many bytes. Of a part of one a parser reads on beyond the array, and takes
+    /// what follows for something else.
+    fn entries(&mut self, size: usize) -> Option<()> {
+        self.text()?.len().is_multiple_of(size).then_some(())
     }
 
     /// Strings by string.
@@ -361,6 +367,29 @@ mod tests {
         let start = file.len() - MAGIC - (8 + 8 + 4);
         file[start..start + 8].copy_from_slice(&chunk.to_le_bytes());
         assert!(!summary_is_sound(&file));
+    }
+
+    #[test]
+    fn an_array_that_ends_within_an_entry_does_not_fit() {
+        let file = file();
+        let summary = mcap::Summary::read(&file).expect("read").expect("one");
+        let chunk = &summary.chunk_indexes[0];
+        let message_index = *chunk.message_index_offsets.values().next().expect("one");
+        let at = usize::try_from(message_index).expect("small");
+        let index = record_at(&file, at).expect("there");
+        assert_eq!(index.opcode, op::MESSAGE_INDEX);
+        let mut body = index.body.to_vec();
+        assert!(fits(op::MESSAGE_INDEX, &body).is_some());
+        body[2] -= 1;
+        assert!(fits(op::MESSAGE_INDEX, &body).is_none());
+
+        let records = (0..file.len()).filter_map(|at| record_at(&file, at));
+        let chunk_index = records
+            .filter(|record| record.opcode == op::CHUNK_INDEX)
+            .find(|record| record.body[16..24] == chunk.chunk_start_offset.to_le_bytes());
+        let mut body = chunk_index.expect("there").body.to_vec();
+        body[32] -= 1;
+        assert!(fits(op::CHUNK_INDEX, &body).is_none());
     }
 
     /// Each length of a string that is replaced by the largest is found, where a record

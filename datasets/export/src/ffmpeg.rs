@@ -4,6 +4,7 @@ use std::io::Read;
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
+use std::sync::{Arc, OnceLock};
 use std::thread::{Builder, JoinHandle};
 
 use nix::sys::prctl::set_pdeathsig;
@@ -18,6 +19,8 @@ use crate::options::{Codec, Options};
 pub(crate) struct Tools {
     pub ffmpeg: PathBuf,
     pub ffprobe: PathBuf,
+    /// Whether its mp4 muxer can leave the bit rate out, once that was asked.
+    omits_bit_rate: Arc<OnceLock<bool>>,
 }
 
 impl Tools {
@@ -25,6 +28,7 @@ impl Tools {
         Self {
             ffmpeg: options.ffmpeg.clone(),
             ffprobe: options.ffprobe.clone(),
+            omits_bit_rate: Arc::default(),
         }
     }
 
@@ -61,12 +65,17 @@ impl Tools {
     /// What keeps an estimate of the bit rate out of an mp4 file's head: it is that of the first of the
     /// files that were joined, and so not of the packets alone. FFmpeg 5.0 and newer.
     pub fn without_bit_rate(&self) -> Result<&'static [&'static str], ExportError> {
-        let mut command = self.ffmpeg();
-        command.args(["-h", "muxer=mp4"]).stdout(Stdio::piped());
-        let out = finish("ffmpeg", command, "listing its options", &self.ffmpeg)?;
-        match String::from_utf8_lossy(&out).contains("write_btrt") {
-            true => Ok(&["-write_btrt", "0"]),
-            false => Ok(&[]),
+        if self.omits_bit_rate.get().is_none() {
+            let mut command = self.ffmpeg();
+            command.args(["-h", "muxer=mp4"]).stdout(Stdio::piped());
+            let out = finish("ffmpeg", command, "listing its options", &self.ffmpeg)?;
+            let has_option = String::from_utf8_lossy(&out).contains("write_btrt");
+            // Two threads that ask at once hear the same.
+            let _ = self.omits_bit_rate.set(has_option);
+        }
+        match self.omits_bit_rate.get() {
+            Some(true) => Ok(&["-write_btrt", "0"]),
+            _ => Ok(&[]),
         }
     }
 

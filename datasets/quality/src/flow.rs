@@ -16,18 +16,22 @@ pub(crate) struct Plane {
 impl Plane {
     /// Of bytes, each pixel the mean of its 3 x 3 neighbourhood: noise and JPEG's blocks go.
     pub(crate) fn smooth(width: usize, height: usize, bytes: &[u8]) -> Self {
-        let mut pixels = vec![0.0; width * height];
+        let around = |at: usize, size: usize| at.saturating_sub(1)..(at + 2).min(size);
+        let mut pixels = Vec::with_capacity(width * height);
+        let mut columns = vec![0.0_f32; width];
         for y in 0..height {
-            for x in 0..width {
-                let (mut sum, mut count) = (0.0, 0.0);
-                for row in y.saturating_sub(1)..(y + 2).min(height) {
-                    for column in x.saturating_sub(1)..(x + 2).min(width) {
-                        sum += f32::from(bytes[row * width + column]);
-                        count += 1.0;
-                    }
+            let rows = around(y, height);
+            columns.fill(0.0);
+            for row in rows.clone() {
+                for (sum, &byte) in columns.iter_mut().zip(&bytes[row * width..][..width]) {
+                    *sum += f32::from(byte);
                 }
-                pixels[y * width + x] = sum / count;
             }
+            pixels.extend((0..width).map(|x| {
+                let beside = around(x, width);
+                let count = (beside.len() * rows.len()) as f32;
+                columns[beside].iter().sum::<f32>() / count
+            }));
         }
         Self {
             width,
@@ -100,6 +104,38 @@ fn inside(of: &Range<usize>, shift: isize, size: usize) -> Range<usize> {
     start..of.end.min(most).max(start)
 }
 
+/// Pixels that are summed side by side.
+const LANES: usize = 8;
+
+/// Sums over pixels of the slopes to the right and down and of what changed: their products and
+/// themselves.
+#[derive(Default)]
+struct Sums([[f32; LANES]; 8]);
+
+impl Sums {
+    #[inline(always)]
+    fn add(&mut self, lane: usize, gx: f32, gy: f32, change: f32) {
+        let terms = [
+            gx * gx,
+            gx * gy,
+            gy * gy,
+            gx * change,
+            gy * change,
+            gx,
+            gy,
+            change,
+        ];
+        for (sum, term) in self.0.iter_mut().zip(terms) {
+            sum[lane] += term;
+        }
+    }
+
+    fn total(&self) -> [f64; 8] {
+        self.0
+            .map(|lanes| lanes.iter().map(|&lane| f64::from(lane)).sum())
+    }
+}
+
 fn refine(
     then: &Plane,
     now: &Plane,
@@ -125,38 +161,34 @@ fn refine(
         if columns.is_empty() || rows.is_empty() {
             return d;
         }
-        let (mut xx, mut xy, mut yy) = (0.0_f64, 0.0_f64, 0.0_f64);
-        let (mut xt, mut yt) = (0.0_f64, 0.0_f64);
-        let (mut sx, mut sy, mut st, mut count) = (0.0_f64, 0.0_f64, 0.0_f64, 0.0_f64);
+        let mut sums = Sums::default();
+        let count = (columns.len() * rows.len()) as f64;
         for y in rows {
             let line = |y: usize| &then.pixels[y * width..][columns.clone()];
             let around = &then.pixels[y * width..][columns.start - 1..columns.end + 1];
             let from = y.wrapping_add_signed(whole[1]) * width
                 + columns.start.wrapping_add_signed(whole[0]);
-            let seen = &now.pixels[from..from + columns.len() + 1];
-            let below = &now.pixels[from + width..from + width + columns.len() + 1];
-            let then = line(y).iter().zip(line(y - 1).iter().zip(line(y + 1)));
-            let now = seen.windows(2).zip(below.windows(2));
-            for (((then, (over, under)), beside), (seen, below)) in
-                then.zip(around.windows(3)).zip(now)
-            {
-                let mix = |pair: &[f32]| pair[0] + part[0] * (pair[1] - pair[0]);
-                let (seen, below) = (mix(seen), mix(below));
-                let seen = seen + part[1] * (below - seen);
-                let gx = f64::from(0.5 * (beside[2] - beside[0]));
-                let gy = f64::from(0.5 * (under - over));
-                let change = f64::from(seen - then);
-                xx += gx * gx;
-                xy += gx * gy;
-                yy += gy * gy;
-                xt += gx * change;
-                yt += gy * change;
-                sx += gx;
-                sy += gy;
-                st += change;
-                count += 1.0;
+            let (here, over, under) = (line(y), line(y - 1), line(y + 1));
+            let seen = &now.pixels[from..][..columns.len() + 1];
+            let below = &now.pixels[from + width..][..columns.len() + 1];
+            let mix = |pair: &[f32], at: usize| pair[at] + part[0] * (pair[at + 1] - pair[at]);
+            let mut at = 0;
+            while at < here.len() {
+                let most = (here.len() - at).min(LANES);
+                for lane in 0..most {
+                    let x = at + lane;
+                    let (upper, lower) = (mix(seen, x), mix(below, x));
+                    sums.add(
+                        lane,
+                        0.5 * (around[x + 2] - around[x]),
+                        0.5 * (under[x] - over[x]),
+                        upper + part[1] * (lower - upper) - here[x],
+                    );
+                }
+                at += LANES;
             }
         }
+        let [xx, xy, yy, xt, yt, sx, sy, st] = sums.total();
         if count < 16.0 {
             return d;
         }

@@ -247,7 +247,7 @@ struct Fit {
     /// Pairs that have a counterpart at this lag.
     count: usize,
     /// For what each number of the reference counts, for each part of the picture.
-    coefficients: DMatrix<f64>,
+    coefficients: Vec<[f64; SHIFTS]>,
     /// The multiple correlation of the part that is explained best.
     correlation: f64,
 }
@@ -272,16 +272,16 @@ fn fit(reference: &Reference, pairs: &[Pair], seen: &[[f64; SHIFTS]], lag_s: f64
     if 2 * known.len() < pairs.len() || known.len() < 4 * n {
         return None;
     }
-    let mut xx = DMatrix::<f64>::zeros(n, n);
-    let mut xy = DMatrix::<f64>::zeros(n, SHIFTS);
+    let mut xx = vec![0.0; n * n];
+    let mut xy = vec![[0.0; SHIFTS]; n];
     let mut sums = [0.0; SHIFTS];
     for (x, &index) in rows.chunks_exact(n).zip(&known) {
-        for i in 0..n {
-            for j in 0..n {
-                xx[(i, j)] += x[i] * x[j];
+        for ((&of_row, squares), products) in x.iter().zip(xx.chunks_exact_mut(n)).zip(&mut xy) {
+            for (square, of_column) in squares.iter_mut().zip(x) {
+                *square += of_row * of_column;
             }
-            for (part, y) in seen[index].iter().enumerate() {
-                xy[(i, part)] += x[i] * y;
+            for (product, y) in products.iter_mut().zip(&seen[index]) {
+                *product += of_row * y;
             }
         }
         for (sum, y) in sums.iter_mut().zip(&seen[index]) {
@@ -289,34 +289,32 @@ fn fit(reference: &Reference, pairs: &[Pair], seen: &[[f64; SHIFTS]], lag_s: f64
         }
     }
     // As little stiffness as keeps what does not move out of it.
+    let mut xx = DMatrix::from_row_slice(n, n, &xx);
     let scale: Vec<f64> = (0..n).map(|i| 1.0 / (xx[(i, i)] + 1e-12).sqrt()).collect();
     for (i, &of_row) in scale.iter().enumerate() {
         for (j, &of_column) in scale.iter().enumerate() {
             xx[(i, j)] *= of_row * of_column;
         }
         xx[(i, i)] += 1e-9;
-        xy.row_mut(i).scale_mut(of_row);
     }
-    let mut coefficients = xx.cholesky()?.solve(&xy);
-    for (i, &of_row) in scale.iter().enumerate() {
-        coefficients.row_mut(i).scale_mut(of_row);
-    }
+    let scaled = DMatrix::from_fn(n, SHIFTS, |i, part| xy[i][part] * scale[i]);
+    let solved = xx.cholesky()?.solve(&scaled);
+    let coefficients: Vec<[f64; SHIFTS]> = (0..n)
+        .map(|i| std::array::from_fn(|part| solved[(i, part)] * scale[i]))
+        .collect();
     let count = known.len() as f64;
     let mut left = vec![[0.0; SHIFTS]; BLOCKS];
     let mut motion = vec![[0.0; SHIFTS]; BLOCKS];
     let (mut unexplained, mut all) = ([0.0; SHIFTS], [0.0; SHIFTS]);
     for (x, &index) in rows.chunks_exact(n).zip(&known) {
         let block = index * BLOCKS / pairs.len();
+        let explained = explained(x, &coefficients);
+        let (left, motion) = (&mut left[block], &mut motion[block]);
         for part in 0..SHIFTS {
-            let explained: f64 = x
-                .iter()
-                .zip(coefficients.column(part))
-                .map(|(x, c)| x * c)
-                .sum();
             let about = seen[index][part] - sums[part] / count;
-            let rest = seen[index][part] - explained;
-            left[block][part] += rest.abs();
-            motion[block][part] += about.abs();
+            let rest = seen[index][part] - explained[part];
+            left[part] += rest.abs();
+            motion[part] += about.abs();
             unexplained[part] += rest * rest;
             all[part] += about * about;
         }
@@ -340,6 +338,17 @@ fn fit(reference: &Reference, pairs: &[Pair], seen: &[[f64; SHIFTS]], lag_s: f64
     })
 }
 
+/// Motion of each part of the picture by a row of the reference.
+fn explained(row: &[f64], coefficients: &[[f64; SHIFTS]]) -> [f64; SHIFTS] {
+    let mut explained = [0.0; SHIFTS];
+    for (x, coefficients) in row.iter().zip(coefficients) {
+        for (explained, c) in explained.iter_mut().zip(coefficients) {
+            *explained += x * c;
+        }
+    }
+    explained
+}
+
 impl Fit {
     /// How much is explained: minus the mean logarithm, over the parts of the picture, of the share
     /// of their motion that is left. Without a block, or with all.
@@ -349,7 +358,7 @@ impl Fit {
             let kept = blocks.filter(|(block, _)| Some(*block) != left_out);
             kept.map(|(_, sums)| sums[part]).sum::<f64>()
         };
-        let n = self.coefficients.nrows() as f64;
+        let n = self.coefficients.len() as f64;
         let chance = self.count as f64 / (self.count as f64 - n);
         let logarithms = (0..SHIFTS).map(|part| {
             let (left, motion) = (sum(&self.left, part), sum(&self.motion, part));
@@ -477,9 +486,8 @@ fn shown(
         let mut row = Vec::new();
         let is_known = reference.change(pair.from - lag, pair.to - lag, &mut row);
         row.push(1.0);
-        let column = found.coefficients.column(part);
         let explained = match is_known {
-            true => row.iter().zip(column.iter()).map(|(x, c)| x * c).sum(),
+            true => explained(&row, &found.coefficients)[part],
             false => f64::NAN,
         };
         let middle = pair.from.nanos() as f64 * 0.5e-9 + pair.to.nanos() as f64 * 0.5e-9;
