@@ -36,13 +36,15 @@ pub(crate) fn record_at(bytes: &[u8], at: usize) -> Option<RawRecord<'_>> {
     })
 }
 
-/// Bytes up to the first record that is not whole or has a length that does not fit.
-pub(crate) fn sound_prefix(records: &[u8]) -> usize {
-    let mut at = 0;
-    while let Some(record) = record_at(records, at) {
-        at = record.end;
-    }
-    at
+/// The records one after another, up to the first that is not whole or has a length that does not fit.
+pub(crate) fn records(bytes: &[u8]) -> impl Iterator<Item = RawRecord<'_>> {
+    let first = record_at(bytes, 0);
+    std::iter::successors(first, |record| record_at(bytes, record.end))
+}
+
+/// Bytes that the records take.
+pub(crate) fn sound_prefix(bytes: &[u8]) -> usize {
+    records(bytes).last().map_or(0, |record| record.end)
 }
 
 /// Whether the summary section of a whole file can be parsed. No chunk belongs into it: a parser would
@@ -58,12 +60,8 @@ pub(crate) fn summary_is_sound(file: &[u8]) -> bool {
             start => file.get(start..footer),
         }
     };
-    summary().is_some_and(|records| {
-        let mut at = 0;
-        while let Some(record) = record_at(records, at).filter(|known| known.opcode != op::CHUNK) {
-            at = record.end;
-        }
-        at == records.len()
+    summary().is_some_and(|bytes| {
+        sound_prefix(bytes) == bytes.len() && records(bytes).all(|known| known.opcode != op::CHUNK)
     })
 }
 

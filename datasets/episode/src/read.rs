@@ -284,9 +284,7 @@ impl EpisodeFile {
         let mut messages = Vec::new();
         for chunk in self.chunks_with(id) {
             let records = self.chunk(chunk)?;
-            let mut at = 0;
-            while let Some(record) = layout::record_at(&records, at) {
-                at = record.end;
+            for record in layout::records(&records) {
                 let Some((header, data)) =
                     message(&record).filter(|(header, _)| header.channel_id == id)
                 else {

@@ -282,10 +282,7 @@ impl Carry {
 
 /// The records of a chunk; none where one of them cannot be read.
 fn parsed(bytes: &[u8]) -> Option<Vec<McapRecord<'_>>> {
-    let (mut at, mut records) = (0, Vec::new());
-    while let Some(raw) = layout::record_at(bytes, at) {
-        records.push(parse_record(raw.opcode, raw.body).ok()?);
-        at = raw.end;
-    }
-    Some(records)
+    layout::records(bytes)
+        .map(|raw| parse_record(raw.opcode, raw.body).ok())
+        .collect()
 }
