@@ -47,6 +47,7 @@ has_file() { # any of the given paths (patterns expand at the call)
 }
 
 has_opencv() { has_program pkg-config && pkg-config --exists opencv4; }
+has_turbojpeg() { has_program pkg-config && pkg-config --exists libturbojpeg; }
 has_libclang() {
     has_file /usr/lib/llvm-*/lib/libclang.so* /usr/lib/*/libclang*.so* /usr/lib*/libclang*.so* \
         /usr/local/lib/libclang*.so* ${LIBCLANG_PATH:+"$LIBCLANG_PATH"/libclang*}
@@ -72,8 +73,9 @@ need() { # package, why, probe...
 
 need make               "runs the targets of the Makefile"                     has_program make
 need g++                "compiles the C and C++ parts of the crates, links"    has_program c++
-need pkg-config         "finds OpenCV"                                         has_program pkg-config
+need pkg-config         "finds OpenCV and libjpeg-turbo"                       has_program pkg-config
 need libopencv-dev      "OpenCV: decodes, scales and composes images"          has_opencv
+need libturbojpeg0-dev  "decodes recorded images for the exports"              has_turbojpeg
 need clang              "reads the headers of OpenCV and of Video4Linux"       has_clang
 need libclang-dev       "the same, as a library, for the build scripts"        has_libclang
 need ca-certificates    "trusted downloads of crates"                          has_certificates

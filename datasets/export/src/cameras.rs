@@ -138,6 +138,12 @@ impl<'scope> Encoders<'scope> {
         }
     }
 
+    /// Cameras that were begun and are not known to be done.
+    pub fn waited_for(&self) -> usize {
+        let done = self.begun.iter().flat_map(|begun| &begun.done);
+        done.filter(|done| done.is_none()).count()
+    }
+
     /// Waits for the episode that was begun first: its cameras and their videos. `on_images` is told
     /// again and again how many images are done.
     ///

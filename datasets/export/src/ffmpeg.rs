@@ -19,8 +19,38 @@ use crate::options::{Codec, Options};
 pub(crate) struct Tools {
     pub ffmpeg: PathBuf,
     pub ffprobe: PathBuf,
-    /// Whether its mp4 muxer can leave the bit rate out, once that was asked.
-    omits_bit_rate: Arc<OnceLock<bool>>,
+    /// Once it was asked anything.
+    about: Arc<OnceLock<About>>,
+}
+
+/// Which `ffmpeg` it is.
+#[derive(Debug, Clone, Default)]
+struct About {
+    version: String,
+    /// Version of its library of file formats: major, minor. Of every build, also one of no release.
+    libavformat: (u32, u32),
+}
+
+impl About {
+    /// From what it says of itself before it answers.
+    fn of(text: &str) -> Self {
+        let after = |words: &str| {
+            text.lines()
+                .find_map(|line| line.trim().strip_prefix(words))
+        };
+        let version = after("ffmpeg version ").unwrap_or_default();
+        let library = after("libavformat ").unwrap_or_default();
+        let mut numbers = library.split('/').next().unwrap_or_default().split('.');
+        let mut number = || numbers.next()?.trim().parse().ok();
+        Self {
+            version: version
+                .split_whitespace()
+                .next()
+                .unwrap_or_default()
+                .to_owned(),
+            libavformat: number().zip(number()).unwrap_or_default(),
+        }
+    }
 }
 
 impl Tools {
@@ -28,15 +58,17 @@ impl Tools {
         Self {
             ffmpeg: options.ffmpeg.clone(),
             ffprobe: options.ffprobe.clone(),
-            omits_bit_rate: Arc::default(),
+            about: Arc::default(),
         }
     }
 
-    /// `ffmpeg`, quiet but for errors.
+    /// `ffmpeg`, quiet but for errors. Its filters get one thread: as many children run as there are
+    /// cores, and threads that wait for each other cost a sixth more.
     pub fn ffmpeg(&self) -> Command {
         let mut command = Command::new(&self.ffmpeg);
         command
             .args(["-hide_banner", "-nostdin", "-loglevel", "error"])
+            .args(["-filter_threads", "1", "-filter_complex_threads", "1"])
             // SVT-AV1 prints its settings otherwise.
             .env("SVT_LOG", "1")
             .stdin(Stdio::null());
@@ -49,34 +81,56 @@ impl Tools {
 
     /// Which `ffmpeg` it is.
     pub fn version(&self) -> Result<String, ExportError> {
-        let mut command = Command::new(&self.ffmpeg);
-        command.arg("-version").stdin(Stdio::null());
-        command.stdout(Stdio::piped());
-        let out = finish("ffmpeg", command, "saying its version", &self.ffmpeg)?;
-        let text = String::from_utf8_lossy(&out);
-        let words = text.strip_prefix("ffmpeg version ").unwrap_or(&text);
-        Ok(words
-            .split_whitespace()
-            .next()
-            .unwrap_or_default()
-            .to_owned())
+        Ok(self.about()?.version.clone())
     }
 
     /// What keeps an estimate of the bit rate out of an mp4 file's head: it is that of the first of the
     /// files that were joined, and so not of the packets alone. FFmpeg 5.0 and newer.
     pub fn without_bit_rate(&self) -> Result<&'static [&'static str], ExportError> {
-        if self.omits_bit_rate.get().is_none() {
-            let mut command = self.ffmpeg();
-            command.args(["-h", "muxer=mp4"]).stdout(Stdio::piped());
-            let out = finish("ffmpeg", command, "listing its options", &self.ffmpeg)?;
-            let has_option = String::from_utf8_lossy(&out).contains("write_btrt");
-            // Two threads that ask at once hear the same.
-            let _ = self.omits_bit_rate.set(has_option);
+        Ok(match self.about()?.libavformat >= (59, 16) {
+            true => &["-write_btrt", "0"],
+            false => &[],
+        })
+    }
+
+    fn about(&self) -> Result<&About, ExportError> {
+        if self.about.get().is_none() {
+            self.ask(&["-version"], "saying its version")?;
         }
-        match self.omits_bit_rate.get() {
-            Some(true) => Ok(&["-write_btrt", "0"]),
-            _ => Ok(&[]),
+        Ok(self.about.get_or_init(About::default))
+    }
+
+    /// What `ffmpeg` says to a question, behind which version it is: that is remembered, since each
+    /// start of it costs a tenth of a second.
+    fn ask(&self, question: &[&str], doing: &'static str) -> Result<String, ExportError> {
+        let failed = |what| ExportError::io(what, &self.ffmpeg);
+        let (mut answer, both) = std::io::pipe().map_err(failed("open a pipe for"))?;
+        let mut command = Command::new(&self.ffmpeg);
+        command
+            .args(question)
+            .stdin(Stdio::null())
+            .stdout(both.try_clone().map_err(failed("open a pipe for"))?)
+            .stderr(both);
+        // It holds the ends of the pipe that are written to, until it is dropped.
+        let mut running = start("ffmpeg", command)?;
+        let mut text = Vec::new();
+        answer
+            .read_to_end(&mut text)
+            .map_err(failed("read what is said by"))?;
+        let text = String::from_utf8_lossy(&text).into_owned();
+        let status = running.0.wait().map_err(failed("wait for"))?;
+        if !status.success() {
+            return Err(ExportError::ToolFailed {
+                tool: "ffmpeg",
+                doing,
+                status: status.to_string(),
+                stderr: read_tail(text.as_bytes()),
+                path: self.ffmpeg.clone(),
+            });
         }
+        // Two threads that ask at once hear the same.
+        let _ = self.about.set(About::of(&text));
+        Ok(text)
     }
 
     /// Runs `ffmpeg` to its end.
@@ -211,7 +265,8 @@ impl Encoder {
     /// Asks `ffmpeg` what it has. AV1 settings are those of the official
     /// LeRobot writer (keyframe every 2nd image, crf 30, preset 12); H.264 has
     /// a keyframe every 12th image, four times smaller at 16 % more decoding than
-    /// every 2nd, and no B-frames, so that an image's position is its time.
+    /// every 2nd, and no B-frames, so that an image's position is its time. With one thread an
+    /// image needs less of the processor, and the bytes are the same on every machine.
     pub fn choose(codec: Codec, tools: &Tools) -> Result<Self, ExportError> {
         let missing = |wanted, missing| ExportError::NoEncoder {
             wanted,
@@ -244,19 +299,17 @@ impl Encoder {
                     interval: 12,
                     crf: 23,
                     smallest: 2,
-                    arguments: &["-c:v", "libx264", "-preset", "veryfast", "-bf", "0"],
+                    arguments: &[
+                        "-c:v", "libx264", "-preset", "veryfast", "-bf", "0", "-threads", "1",
+                    ],
                 })
             }
         }
     }
 
     fn describe(encoder: &str, tools: &Tools) -> Result<String, ExportError> {
-        let mut command = tools.ffmpeg();
-        command
-            .args(["-h", &format!("encoder={encoder}")])
-            .stdout(Stdio::piped());
-        let out = finish("ffmpeg", command, "listing its encoders", &tools.ffmpeg)?;
-        Ok(String::from_utf8_lossy(&out).into_owned())
+        let encoder = format!("encoder={encoder}");
+        tools.ask(&["-h", &encoder], "listing its encoders")
     }
 
     /// Arguments that encode limited-range 4:2:0 with BT.601 coefficients and
@@ -389,5 +442,21 @@ impl Track {
             }
         }
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_ffmpeg_says_of_itself_is_taken_apart() {
+        let debian = "ffmpeg version 5.1.9-0+deb12u1 Copyright (c) 2000-2026 the FFmpeg developers\n  \
+                      built with gcc 12\n  libavutil      57. 28.100 / 57. 28.100\n  \
+                      libavformat    59. 27.100 / 59. 27.100\nEncoder libx264 [libx264 H.264]:\n";
+        let about = About::of(debian);
+        assert_eq!(about.version, "5.1.9-0+deb12u1");
+        assert_eq!(about.libavformat, (59, 27));
+        assert_eq!(About::of("nothing").libavformat, (0, 0));
     }
 }

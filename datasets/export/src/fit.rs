@@ -44,9 +44,19 @@ impl Fit {
         Self { crop, placed, size }
     }
 
-    /// For videos: limited range, colour thinned out.
-    pub fn filter(&self) -> String {
-        self.filter_to("tv", "yuv420p")
+    /// Whether images get another size, apart from cuts and bars.
+    pub fn scales(&self) -> bool {
+        let ((_, _, from_w, from_h), (_, _, to_w, to_h)) = (self.crop, self.placed);
+        (from_w, from_h) != (to_w, to_h)
+    }
+
+    /// For videos: limited range, colour thinned out. Images that are so already, and are not scaled,
+    /// are only cut and framed.
+    pub fn filter(&self, is_limited: bool) -> String {
+        match is_limited && !self.scales() {
+            true => self.cut() + &self.bars(),
+            false => self.filter_to("tv", "yuv420p"),
+        }
     }
 
     /// For JPEGs: full range, colour at every pixel.
@@ -55,22 +65,31 @@ impl Fit {
     }
 
     fn filter_to(&self, range: &str, format: &str) -> String {
-        let (x, y, w, h) = self.crop;
-        let (left, top, to_w, to_h) = self.placed;
+        let (_, _, w, h) = self.crop;
+        let (_, _, to_w, to_h) = self.placed;
         let kind = if to_w * to_h < w * h {
             "area"
         } else {
             "lanczos"
         };
-        let mut filter = format!(
-            "crop={w}:{h}:{x}:{y},scale={to_w}:{to_h}:flags={kind}+accurate_rnd:in_range=pc:out_range={range}\
+        let scale = format!(
+            ",scale={to_w}:{to_h}:flags={kind}+accurate_rnd:in_range=pc:out_range={range}\
              :in_color_matrix=bt601:out_color_matrix=bt601,format={format}"
         );
-        if (to_w, to_h) != self.size {
-            let (width, height) = self.size;
-            filter += &format!(",pad={width}:{height}:{left}:{top}");
+        self.cut() + &scale + &self.bars()
+    }
+
+    fn cut(&self) -> String {
+        let (x, y, w, h) = self.crop;
+        format!("crop={w}:{h}:{x}:{y}")
+    }
+
+    fn bars(&self) -> String {
+        let ((left, top, to_w, to_h), (width, height)) = (self.placed, self.size);
+        match (to_w, to_h) == self.size {
+            true => String::new(),
+            false => format!(",pad={width}:{height}:{left}:{top}"),
         }
-        filter
     }
 
     /// fx, fy, cx, cy of the written image from those of the recorded one [pixel], centres of pixels
@@ -140,7 +159,11 @@ mod tests {
     fn a_wide_image_is_cut_at_its_sides() {
         let fit = Fit::new((1280, 720), Some((640, 480)), FitMode::Crop);
         assert_eq!(fit.crop, (160, 0, 960, 720));
-        assert!(fit.filter().contains("flags=area"), "{}", fit.filter());
+        assert!(
+            fit.filter(false).contains("flags=area"),
+            "{}",
+            fit.filter(false)
+        );
     }
 
     #[test]
@@ -159,9 +182,9 @@ mod tests {
             ((0, 0, 1280, 720), (0, 60, 640, 360))
         );
         assert!(
-            fit.filter().ends_with(",pad=640:480:0:60"),
+            fit.filter(false).ends_with(",pad=640:480:0:60"),
             "{}",
-            fit.filter()
+            fit.filter(false)
         );
     }
 

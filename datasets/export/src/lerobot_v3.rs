@@ -7,6 +7,7 @@
 //! H.264 have a keyframe every 12th image.
 
 use std::path::Path;
+use std::sync::{Mutex, PoisonError};
 
 use arrow::array::Array;
 
@@ -19,6 +20,7 @@ use crate::options::{Options, Progress, Report};
 use crate::rows::{self, PlacedVideo};
 use crate::tables::{self, Rolling};
 use crate::totals;
+use crate::verify::each_at_once;
 use crate::writing::{self, Accepted, Book, Layout, Plan};
 
 /// The format.
@@ -116,10 +118,14 @@ impl Layout for Files {
     }
 
     fn finish(mut self, book: &Book) -> Result<Vec<String>, ExportError> {
-        for (camera, joiner) in book.cameras.iter().zip(&mut self.joiners) {
-            let target = |n| features::video_path(&camera.key, n);
-            joiner.finish((book.parts, book.tools), target)?;
-        }
+        let (parts, tools) = (book.parts, book.tools);
+        let joiners = self.joiners.iter_mut().map(Mutex::new);
+        let keys = book.cameras.iter().map(|camera| camera.key.as_str());
+        each_at_once(&keys.zip(joiners).collect::<Vec<_>>(), |(key, joiner)| {
+            let target = |n| features::video_path(key, n);
+            let mut joiner = joiner.lock().unwrap_or_else(PoisonError::into_inner);
+            joiner.finish((parts, tools), target)
+        })?;
         self.meta.close()?;
         let Some(data) = &mut self.data else {
             unreachable!("begun with the first episode");

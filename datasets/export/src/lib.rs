@@ -24,6 +24,7 @@ mod cameras;
 mod check;
 mod columns;
 mod containers;
+mod decode;
 mod dexumi_zarr;
 mod dreamdojo;
 mod dreamdojo_mano;

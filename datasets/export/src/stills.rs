@@ -6,13 +6,14 @@ use std::io::{BufReader, BufWriter, Seek, Write};
 use std::path::Path;
 use std::process::Stdio;
 
+use crate::decode::Decoder;
 use crate::error::ExportError;
-use crate::ffmpeg::{Tools, read_tail, tail_of};
+use crate::ffmpeg::{Tools, read_tail};
 use crate::fit::{Fit, FitMode};
 use crate::jpeg;
 use crate::lifecycle::{Known, Parts, VideoKey};
 use crate::model::CameraTrack;
-use crate::video::{Feed, explain, feed};
+use crate::video::{Feed, first_layout};
 
 /// Quality of JPEGs that are compressed once more, by ffmpeg's scale: 2, nearly
 /// without loss, to 31. Colour is not thinned out.
@@ -53,7 +54,7 @@ impl Stills {
         let as_recorded = fit.size == recorded && fit.crop == (0, 0, recorded.0, recorded.1);
         let size = format!("{}x{}", recorded.0, recorded.1);
         let quality = QUALITY.to_string();
-        let settings = ["stills 1", &size, &fit.still_filter(), &quality];
+        let settings = ["stills 2", &size, &fit.still_filter(), &quality];
         let key = job
             .content
             .map(|content| VideoKey::new(content, &track.name, &settings, &track.images));
@@ -63,13 +64,12 @@ impl Stills {
             ..Known::default()
         };
         let file = match key {
-            Some(key) if as_recorded => {
+            _ if as_recorded => {
                 let file = unlinked(spool)?;
-                if job.parts.is_known(&key) {
-                    copy(job, track, &file, &mut on_image)?;
-                } else {
-                    convert(job, track, &fit, as_recorded, (&file, spool), &mut on_image)?;
-                    job.parts.know(&key, &known)?;
+                let is_known = key.as_ref().is_some_and(|key| job.parts.is_known(key));
+                copy(job, track, (&file, spool), is_known, &mut on_image)?;
+                if let (Some(key), false) = (&key, is_known) {
+                    job.parts.know(key, &known)?;
                 }
                 file
             }
@@ -83,7 +83,7 @@ impl Stills {
                         job.parts.make(Some(key), |path| {
                             let file =
                                 File::create(path).map_err(ExportError::io("create", path))?;
-                            convert(job, track, &fit, as_recorded, (&file, path), &mut on_image)?;
+                            convert(job, track, &fit, (&file, path), &mut on_image)?;
                             let bytes = file
                                 .metadata()
                                 .map_err(ExportError::io("look at", path))?
@@ -97,7 +97,7 @@ impl Stills {
             }
             None => {
                 let file = unlinked(spool)?;
-                convert(job, track, &fit, as_recorded, (&file, spool), &mut on_image)?;
+                convert(job, track, &fit, (&file, spool), &mut on_image)?;
                 file
             }
         };
@@ -142,57 +142,74 @@ fn unlinked(path: &Path) -> Result<File, ExportError> {
     Ok(file)
 }
 
-/// Writes recorded images, known to decode, one behind the other.
+/// Writes recorded images, one behind the other, into a file that has a `path` for messages; decodes
+/// them all unless they are known to decode.
 fn copy(
     job: &StillJob<'_>,
     track: &mut CameraTrack,
-    file: &File,
+    (file, path): (&File, &Path),
+    is_known: bool,
     on_image: &mut impl FnMut(),
 ) -> Result<(), ExportError> {
-    let from = Feed {
+    let image_error = |track: &CameraTrack, step: usize, what: String| ExportError::Image {
+        episode: job.episode.into(),
+        camera: track.name.clone(),
+        step,
+        image: track.images[step],
+        what,
+    };
+    let mut decoder = Decoder::new().map_err(|what| image_error(track, 0, what))?;
+    let feed = Feed {
         episode: job.episode,
-        tools: job.tools,
+        decoder: (!is_known).then_some(&mut decoder),
+        layout: None,
+        is_limited: false,
     };
     let mut kept = BufWriter::with_capacity(1 << 20, file);
     let mut failed = None;
-    feed(&from, track, |bytes| {
+    let mut grey = None;
+    let mut step = 0;
+    feed.each(track, |jpeg, _| {
         on_image();
-        let written = kept.write_all(bytes);
+        if jpeg::components(jpeg) != Some(3) {
+            grey.get_or_insert(step);
+        }
+        step += 1;
+        let written = kept.write_all(jpeg);
         written.inspect_err(|error| failed = Some(error.kind()))
     })?;
     let written = failed.map_or_else(|| kept.flush(), |kind| Err(kind.into()));
-    written.map_err(ExportError::io("write images to", job.parts.folder()))
+    written.map_err(ExportError::io("write", path))?;
+    match grey {
+        None => Ok(()),
+        Some(step) => Err(image_error(
+            track,
+            step,
+            "expected three components (colour), got another number; \
+             give --image-size to have it converted"
+                .into(),
+        )),
+    }
 }
 
-/// Writes the images, in their size and one behind the other, into a file that has a `path` for messages;
-/// decodes all of them.
+/// Writes the images, in their size and one behind the other, into a file that has a `path` for messages.
 fn convert(
     job: &StillJob<'_>,
     track: &mut CameraTrack,
     fit: &Fit,
-    as_recorded: bool,
     (file, path): (&File, &Path),
     on_image: &mut impl FnMut(),
 ) -> Result<(), ExportError> {
-    let feed_job = Feed {
-        episode: job.episode,
-        tools: job.tools,
-    };
+    let (mut decoder, layout) = first_layout(job.episode, track)?;
     let mut command = job.tools.ffmpeg();
     command
-        // Without these, a broken image would be repaired by guesswork.
-        .args(["-xerror", "-err_detect", "explode"])
-        .args(["-f", "mjpeg", "-i", "pipe:0"]);
-    if as_recorded {
-        command.args(["-f", "null", "pipe:1"]);
-    } else {
-        command.arg("-vf").arg(fit.still_filter());
-        command.args(["-vsync", "passthrough", "-c:v", "mjpeg", "-q:v"]);
-        command
-            .arg(QUALITY.to_string())
-            .args(["-f", "mjpeg", "pipe:1"]);
-    }
-    command
+        // Any rate: no time is written.
+        .args(layout.input(25))
+        .arg("-vf")
+        .arg(fit.still_filter())
+        .args(["-vsync", "passthrough", "-c:v", "mjpeg", "-q:v"])
+        .arg(QUALITY.to_string())
+        .args(["-f", "mjpeg", "pipe:1"])
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
         .stderr(Stdio::piped());
@@ -205,30 +222,21 @@ fn convert(
     let (Some(mut stdin), Some(mut stdout), Some(stderr)) = pipes else {
         unreachable!("the three pipes were asked for above");
     };
-    let mut kept = BufWriter::with_capacity(1 << 20, file);
-    let mut grey = None;
     let (fed, copied, said) = std::thread::scope(|scope| {
         let copied = scope.spawn(|| {
-            let mut sink = BufWriter::with_capacity(1 << 20, file);
-            let mut target: &mut dyn Write = &mut sink;
-            let mut nowhere = std::io::sink();
-            if as_recorded {
-                target = &mut nowhere;
-            }
+            let mut target = BufWriter::with_capacity(1 << 20, file);
             std::io::copy(&mut stdout, &mut target).and_then(|_| target.flush())
         });
         let said = scope.spawn(move || read_tail(stderr));
-        let mut step = 0;
-        let fed = feed(&feed_job, track, |bytes| {
+        let feed = Feed {
+            episode: job.episode,
+            decoder: Some(&mut decoder),
+            layout: Some(layout),
+            is_limited: false,
+        };
+        let fed = feed.each(track, |_, pixels| {
             on_image();
-            if jpeg::components(bytes) != Some(3) {
-                grey.get_or_insert(step);
-            }
-            step += 1;
-            if as_recorded {
-                kept.write_all(bytes)?;
-            }
-            stdin.write_all(bytes)
+            stdin.write_all(pixels)
         });
         drop(stdin);
         if fed.is_err() {
@@ -237,90 +245,22 @@ fn convert(
         }
         (fed, copied.join(), said.join().unwrap_or_default())
     });
-    let failed = || ExportError::io("write", path);
-    kept.flush().map_err(failed())?;
-    drop(kept);
     let status = running
         .0
         .wait()
         .map_err(ExportError::io("wait for ffmpeg", path))?;
     fed?;
     if let Ok(copied) = copied {
-        copied.map_err(failed())?;
+        copied.map_err(ExportError::io("write", path))?;
     }
     if !status.success() {
-        return Err(explain(&feed_job, track, || ExportError::ToolFailed {
+        return Err(ExportError::ToolFailed {
             tool: "ffmpeg",
-            doing: "decoding images",
+            doing: "scaling images",
             status: status.to_string(),
             stderr: said,
             path: path.into(),
-        }));
-    }
-    if let (Some(step), true) = (grey, as_recorded) {
-        return Err(ExportError::Image {
-            episode: job.episode.into(),
-            camera: track.name.clone(),
-            step,
-            image: track.images[step],
-            what: "expected three components (colour), got another number; \
-                   give --image-size to have it converted"
-                .into(),
         });
     }
     Ok(())
-}
-
-/// Decodes JPEGs, all of them, and counts what comes out.
-///
-/// # Errors
-/// What ffmpeg says of the first that does not decode.
-pub(crate) fn decode_all(
-    tools: &Tools,
-    mut next: impl FnMut() -> Result<Option<Vec<u8>>, ExportError>,
-) -> Result<Result<(), String>, ExportError> {
-    let mut command = tools.ffmpeg();
-    command
-        .args([
-            "-xerror",
-            "-err_detect",
-            "explode",
-            "-f",
-            "mjpeg",
-            "-i",
-            "pipe:0",
-        ])
-        .args(["-f", "null", "-"])
-        .stdin(Stdio::piped())
-        .stdout(Stdio::null())
-        .stderr(Stdio::piped());
-    let mut running = tools.start(command)?;
-    let (Some(mut stdin), Some(stderr)) = (running.0.stdin.take(), running.0.stderr.take()) else {
-        unreachable!("both pipes were asked for above");
-    };
-    let said = tail_of(stderr, &tools.ffmpeg)?;
-    let mut fed = Ok(());
-    loop {
-        match next() {
-            Ok(Some(image)) => {
-                // Its exit status tells why it has gone.
-                if stdin.write_all(&image).is_err() {
-                    break;
-                }
-            }
-            Ok(None) => break,
-            Err(error) => {
-                fed = Err(error);
-                break;
-            }
-        }
-    }
-    drop(stdin);
-    let status = running
-        .0
-        .wait()
-        .map_err(ExportError::io("wait for ffmpeg", tools.ffmpeg.as_path()))?;
-    fed?;
-    let said = said.join().unwrap_or_default();
-    Ok(if status.success() { Ok(()) } else { Err(said) })
 }

@@ -178,8 +178,8 @@ fn check(
         Kind::VideoTree => tree::check(dataset, destination, &tools),
         Kind::DreamDojoMano => dreamdojo_mano::check(dataset, &tools),
         Kind::EgoScale => egoscale::check(dataset, &tools),
-        Kind::DexumiZarr => dexumi_zarr::check(dataset, &tools),
-        Kind::UmiZarr => umi_zarr::check(dataset, &tools),
+        Kind::DexumiZarr => dexumi_zarr::check(dataset),
+        Kind::UmiZarr => umi_zarr::check(dataset),
         kind => v21::check(kind, dataset, destination, &tools),
     }
 }

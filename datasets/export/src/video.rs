@@ -1,9 +1,8 @@
 //! One camera of one episode: recorded JPEGs in, a video with one packet per
 //! step out.
 //!
-//! `ffmpeg` decodes, scales and encodes in one child process, which is fed the
-//! recorded bytes; no pixel passes through this process but the small samples
-//! for the image statistics.
+//! Each image is decoded once, here ([`Decoder`]); `ffmpeg` scales and encodes in
+//! one child process, and returns small samples for the image statistics.
 //!
 //! Colours: a camera's JPEG is full-range with BT.601 coefficients (JFIF). The
 //! video is limited-range with BT.601 coefficients and says so. PyAV converts
@@ -18,8 +17,9 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use bytes::Bytes;
 
 use crate::cameras::Settings;
+use crate::decode::{Decoder, Layout};
 use crate::error::ExportError;
-use crate::ffmpeg::{Running, Tools, Track, probe, read_tail};
+use crate::ffmpeg::{Running, Track, probe, read_tail};
 use crate::fit::{Fit, Sampling};
 use crate::jpeg;
 use crate::lifecycle::{Encoded, Known, VideoKey};
@@ -45,11 +45,11 @@ impl<'a> Job<'a> {
         let size = format!("{}x{}", track.width, track.height);
         let encoder = self.settings.encoder.arguments().join(" ");
         let settings = [
-            "video 1",
+            "video 2",
             fps.as_str(),
             size.as_str(),
             encoder.as_str(),
-            &fit.filter(),
+            &fit.filter(false),
             &sampling.filter(self.fps),
         ];
         let content = self.content?;
@@ -60,19 +60,6 @@ impl<'a> Job<'a> {
             &track.images,
         ))
     }
-
-    fn feed(&self) -> Feed<'a> {
-        Feed {
-            episode: self.episode,
-            tools: self.settings.tools,
-        }
-    }
-}
-
-/// Whose images are fed to `ffmpeg`.
-pub(crate) struct Feed<'a> {
-    pub episode: &'a str,
-    pub tools: &'a Tools,
 }
 
 /// The video of `track`: the finished one, or encoded anew. `on_image` is called for each image.
@@ -112,22 +99,16 @@ fn encode(
     mut on_image: impl FnMut(),
 ) -> Result<Known, ExportError> {
     let Settings { tools, encoder, .. } = job.settings;
+    let (mut decoder, layout) = first_layout(job.episode, track)?;
+    // Where only the range is to be changed, ffmpeg's scaler is not needed.
+    let is_limited = layout.is_420() && !fit.scales();
     let mut command = tools.ffmpeg();
     command
-        // Without these, a broken image would be repaired by guesswork.
-        .args(["-xerror", "-err_detect", "explode"])
-        .args([
-            "-f",
-            "mjpeg",
-            "-framerate",
-            &job.fps.to_string(),
-            "-i",
-            "pipe:0",
-        ])
+        .args(layout.input(job.fps))
         .arg("-filter_complex")
         .arg(format!(
             "[0:v]{},split=2[video][sample];[sample]{}[small]",
-            fit.filter(),
+            fit.filter(is_limited),
             sampling.filter(job.fps)
         ))
         .args(["-map", "[video]"])
@@ -137,15 +118,8 @@ fn encode(
         .args(["-f", "mp4", "-y"])
         .arg(out)
         // Newer ffmpeg would drop images here to keep a constant rate.
-        .args([
-            "-map",
-            "[small]",
-            "-vsync",
-            "passthrough",
-            "-f",
-            "rawvideo",
-            "pipe:1",
-        ])
+        .args(["-map", "[small]", "-vsync", "passthrough"])
+        .args(["-f", "rawvideo", "pipe:1"])
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
         .stderr(Stdio::piped());
@@ -162,12 +136,18 @@ fn encode(
     let (fed, pixels, said) = std::thread::scope(|scope| {
         let pixels = scope.spawn(move || count_pixels(stdout, image_bytes));
         let said = scope.spawn(move || read_tail(stderr));
-        let fed = feed(&job.feed(), track, |bytes| {
+        let feed = Feed {
+            episode: job.episode,
+            decoder: Some(&mut decoder),
+            layout: Some(layout),
+            is_limited,
+        };
+        let fed = feed.each(track, |_, pixels| {
             if job.is_stopped.load(Ordering::Relaxed) {
                 return Err(std::io::ErrorKind::Interrupted.into());
             }
             on_image();
-            stdin.write_all(bytes)
+            stdin.write_all(pixels)
         });
         drop(stdin);
         if fed.is_err() {
@@ -179,13 +159,13 @@ fn encode(
     let status = wait(&mut running, out)?;
     fed?;
     if !status.success() {
-        return Err(explain(&job.feed(), track, || ExportError::ToolFailed {
+        return Err(ExportError::ToolFailed {
             tool: "ffmpeg",
             doing: "encoding a video",
             status: status.to_string(),
             stderr: said,
             path: out.into(),
-        }));
+        });
     }
     let written = probe(tools, out)?;
     check(job, track, &written, fit, out)?;
@@ -217,125 +197,123 @@ fn count_pixels(mut from: impl Read, image_bytes: usize) -> PixelCounts {
     pixels
 }
 
-/// Reads, checks and passes on the image of every step. Ends early without an
-/// error when the receiver has gone: its exit status tells why.
-pub(crate) fn feed(
-    job: &Feed<'_>,
+/// A decoder, and how it lays out the first image of `track`, which all others have to be like.
+pub(crate) fn first_layout(
+    episode: &str,
     track: &mut CameraTrack,
-    mut take: impl FnMut(&[u8]) -> std::io::Result<()>,
-) -> Result<(), ExportError> {
-    let mut last: Option<(usize, Bytes)> = None;
-    for (step, &image) in track.images.iter().enumerate() {
-        let bytes = match last.take() {
-            Some((index, bytes)) if index == image => bytes,
-            _ => {
-                let bytes = track.source.read(image)?;
-                let size = jpeg::size(&bytes).and_then(|size| {
-                    let expected = (track.width, track.height);
-                    if size == expected {
-                        return Ok(());
-                    }
-                    Err(format!(
-                        "expected {}x{} pixels, got {}x{}",
-                        expected.0, expected.1, size.0, size.1
-                    ))
-                });
-                size.map_err(|what| bad_image(job, &track.name, step, image, what))?;
-                bytes
-            }
-        };
-        if take(&bytes).is_err() {
-            break;
-        }
-        last = Some((image, bytes));
-    }
-    Ok(())
+) -> Result<(Decoder, Layout), ExportError> {
+    let image = track.images.first().copied().unwrap_or(0);
+    let bytes = track.source.read(image)?;
+    let found = checked(track, &bytes).and_then(|()| {
+        let mut decoder = Decoder::new()?;
+        let layout = decoder.layout(&bytes)?;
+        Ok((decoder, layout))
+    });
+    found.map_err(|what| bad_image(episode, &track.name, 0, image, what))
 }
 
-fn bad_image(job: &Feed<'_>, camera: &str, step: usize, image: usize, what: String) -> ExportError {
+/// Whether an image of `track` is whole and of its size.
+fn checked(track: &CameraTrack, jpeg: &[u8]) -> Result<(), String> {
+    let expected = (track.width, track.height);
+    let size = jpeg::size(jpeg)?;
+    if size == expected {
+        return Ok(());
+    }
+    Err(format!(
+        "expected {}x{} pixels, got {}x{}",
+        expected.0, expected.1, size.0, size.1
+    ))
+}
+
+/// Passes on the images of a track.
+pub(crate) struct Feed<'a> {
+    pub episode: &'a str,
+    /// `None`: they are known to decode, and their pixels are not needed.
+    pub decoder: Option<&'a mut Decoder>,
+    /// How the pixels have to lie, where that matters.
+    pub layout: Option<Layout>,
+    /// Pixels are brought to the limited range of videos.
+    pub is_limited: bool,
+}
+
+impl Feed<'_> {
+    /// Reads, checks and decodes the image of every step once, and passes on its bytes and pixels to
+    /// `take` for each step. Ends early without an error when the receiver has gone: its exit
+    /// status tells why.
+    ///
+    /// # Errors
+    /// An image cannot be read or is not whole, or the first that does not decode, with how many do
+    /// not: nothing behind it is passed on.
+    pub fn each(
+        mut self,
+        track: &mut CameraTrack,
+        mut take: impl FnMut(&[u8], &[u8]) -> std::io::Result<()>,
+    ) -> Result<(), ExportError> {
+        let episode = self.episode;
+        let bad = |track: &CameraTrack, step: usize, what: String| {
+            bad_image(episode, &track.name, step, track.images[step], what)
+        };
+        let mut last: Option<(usize, Bytes)> = None;
+        let mut first_broken: Option<(usize, String)> = None;
+        let mut broken = 0;
+        for step in 0..track.images.len() {
+            let image = track.images[step];
+            if last.as_ref().is_none_or(|(index, _)| *index != image) {
+                let bytes = track.source.read(image)?;
+                checked(track, &bytes).map_err(|what| bad(track, step, what))?;
+                last = match self.decode(&bytes) {
+                    Ok(()) => Some((image, bytes)),
+                    Err(what) => {
+                        broken += 1;
+                        first_broken.get_or_insert((step, what));
+                        None
+                    }
+                };
+            }
+            let pixels = self
+                .decoder
+                .as_ref()
+                .map_or(&[][..], |decoder| decoder.pixels());
+            if let (Some((_, bytes)), None) = (&last, &first_broken)
+                && take(bytes, pixels).is_err()
+            {
+                return Ok(());
+            }
+        }
+        let Some((step, what)) = first_broken else {
+            return Ok(());
+        };
+        let of = track.images.len();
+        let what = format!("broken JPEG data ({what}); {broken} of {of} steps do not decode");
+        Err(bad(track, step, what))
+    }
+
+    fn decode(&mut self, jpeg: &[u8]) -> Result<(), String> {
+        let Some(decoder) = &mut self.decoder else {
+            return Ok(());
+        };
+        let found = decoder.decode(jpeg)?;
+        if let Some(first) = self.layout.filter(|first| *first != found) {
+            return Err(format!(
+                "its colour is stored otherwise ({}) than in the first image ({})",
+                found.pixel_format(),
+                first.pixel_format()
+            ));
+        }
+        if self.is_limited {
+            decoder.limit_range(found);
+        }
+        Ok(())
+    }
+}
+
+fn bad_image(episode: &str, camera: &str, step: usize, image: usize, what: String) -> ExportError {
     ExportError::Image {
-        episode: job.episode.into(),
+        episode: episode.into(),
         camera: camera.into(),
         step,
         image,
         what,
-    }
-}
-
-/// Finds the images that do not decode, by decoding all of them once more;
-/// `otherwise` when all of them do.
-pub(crate) fn explain(
-    job: &Feed<'_>,
-    track: &mut CameraTrack,
-    otherwise: impl FnOnce() -> ExportError,
-) -> ExportError {
-    let mut command = job.tools.ffmpeg();
-    command
-        // image2pipe keeps the place of an image that does not decode; the raw
-        // mjpeg reader of newer ffmpeg closes the gap.
-        .args([
-            "-err_detect",
-            "explode",
-            "-f",
-            "image2pipe",
-            "-c:v",
-            "mjpeg",
-            "-framerate",
-        ])
-        // Any rate: the time of each image that decodes is printed in steps.
-        .args(["25", "-i", "pipe:0"])
-        .args([
-            "-vf",
-            "scale=16:16",
-            "-vsync",
-            "passthrough",
-            "-f",
-            "framecrc",
-            "pipe:1",
-        ])
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::null());
-    let Ok(mut running) = job.tools.start(command) else {
-        return otherwise();
-    };
-    let (Some(mut stdin), Some(mut stdout)) = (running.0.stdin.take(), running.0.stdout.take())
-    else {
-        return otherwise();
-    };
-    let lines = std::thread::scope(|scope| {
-        let lines = scope.spawn(move || {
-            let mut text = String::new();
-            stdout.read_to_string(&mut text).map(|_| text)
-        });
-        let fed = feed(job, track, |bytes| stdin.write_all(bytes));
-        drop(stdin);
-        lines.join().ok()?.ok().filter(|_| fed.is_ok())
-    });
-    let Some(lines) = lines else {
-        return otherwise();
-    };
-    let decoded: Vec<usize> = lines
-        .lines()
-        .filter(|line| !line.starts_with('#'))
-        .filter_map(|line| line.split(',').nth(2)?.trim().parse().ok())
-        .collect();
-    let broken: Vec<usize> = (0..track.images.len())
-        .filter(|step| decoded.binary_search(step).is_err())
-        .collect();
-    match broken[..] {
-        [first, ..] if !decoded.is_empty() => bad_image(
-            job,
-            &track.name,
-            first,
-            track.images[first],
-            format!(
-                "broken JPEG data; {} of {} steps do not decode",
-                broken.len(),
-                track.images.len()
-            ),
-        ),
-        _ => otherwise(),
     }
 }
 

@@ -59,8 +59,8 @@ struct Planned {
     fits: Vec<Fit>,
 }
 
-/// Episodes whose cameras are encoded, or wait for it, at a time: while one is written, the next are at
-/// the encoders.
+/// Episodes whose cameras are encoded, or wait for it, at a time, at the least: while one is written, the
+/// next are at the encoders.
 const AHEAD: usize = 2;
 
 /// What the first episode fixes for all.
@@ -114,8 +114,8 @@ pub(crate) const QUALITY_FILE: &str = "meta/quality.jsonl";
 
 /// Writes `episodes` into the folder `out`, which must not exist or be empty.
 ///
-/// Episodes are consumed one by one; memory is bounded by the largest two. An
-/// episode that cannot be written for a reason of its own is left out and
+/// Episodes are consumed one by one; memory is bounded by the largest of them, two or as many as it
+/// takes to have a camera for each core. An episode that cannot be written for a reason of its own is left out and
 /// listed in the report. The dataset grows in a folder beside `out` ([`Staging`]), is
 /// checked ([`verify::verify`]) and renamed at the end.
 ///
@@ -165,13 +165,14 @@ pub(crate) fn write<L: Layout>(
         fit: options.fit,
         parts: &parts,
     };
+    let cores = std::thread::available_parallelism().map_or(1, usize::from);
     let mut rejected = Vec::new();
     let mut received = 0;
     std::thread::scope(|scope| -> Result<(), ExportError> {
         let mut encoders = Encoders::start(scope, settings)?;
         let mut waiting: VecDeque<(usize, Result<Planned, ExportError>)> = VecDeque::new();
         loop {
-            while waiting.len() < AHEAD
+            while (waiting.len() < AHEAD || waiting.len() < cores && encoders.waited_for() < cores)
                 && let Some(episode) = episodes.next_episode()
             {
                 let mut planned = episode.and_then(|episode| book.plan(plan, episode));

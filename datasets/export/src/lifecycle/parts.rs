@@ -319,7 +319,11 @@ impl Parts {
             .collect::<Result<_, _>>()?;
         let path = match &group {
             Some(group) => self.folder.join(format!("joined-{group}.part")),
-            None => self.folder.join("joined.part"),
+            // Several cameras may be joined at once.
+            None => {
+                let number = self.unnamed.fetch_add(1, Ordering::Relaxed);
+                self.folder.join(format!("joined-unnamed-{number}.part"))
+            }
         };
         let growing = path.with_extension("new");
         join(&files, &growing)?;

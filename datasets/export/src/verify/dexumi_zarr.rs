@@ -7,7 +7,6 @@ use super::store::Checked;
 use super::{Verified, invalid};
 use crate::dexumi_zarr::store_name;
 use crate::error::ExportError;
-use crate::ffmpeg::Tools;
 use crate::lifecycle::BESIDES;
 use crate::model::Side;
 use crate::zarr::Type;
@@ -23,10 +22,10 @@ fn sides(dataset: &Path) -> impl Iterator<Item = Side> {
 }
 
 /// Checks the hierarchy of each hand.
-pub(super) fn check(dataset: &Path, tools: &Tools) -> Result<Verified, ExportError> {
+pub(super) fn check(dataset: &Path) -> Result<Verified, ExportError> {
     let mut all: Vec<(Side, Verified)> = Vec::new();
     for side in sides(dataset) {
-        all.push((side, hand(dataset, side, tools)?));
+        all.push((side, hand(dataset, side)?));
     }
     let Some((_, first)) = all.first() else {
         return Err(invalid("no left.zarr and no right.zarr", dataset));
@@ -48,7 +47,7 @@ pub(super) fn check(dataset: &Path, tools: &Tools) -> Result<Verified, ExportErr
     Ok(first.clone())
 }
 
-fn hand(dataset: &Path, side: Side, tools: &Tools) -> Result<Verified, ExportError> {
+fn hand(dataset: &Path, side: Side) -> Result<Verified, ExportError> {
     let path = dataset.join(store_name(side));
     let mut store = Checked::open(&path)?;
     let about = store.attributes("")?;
@@ -85,7 +84,7 @@ fn hand(dataset: &Path, side: Side, tools: &Tools) -> Result<Verified, ExportErr
             Some(task) => tasks.insert(task),
             None => return Err(store.broken(format!("{episode} has no task"))),
         };
-        let (rows, own) = self::episode(&mut store, &episode, tools)?;
+        let (rows, own) = self::episode(&mut store, &episode)?;
         verified.rows += rows;
         match &shape {
             None => shape = Some(own),
@@ -105,7 +104,7 @@ fn hand(dataset: &Path, side: Side, tools: &Tools) -> Result<Verified, ExportErr
 /// Width of the hand's and the force's columns, sizes of the images by camera.
 type Shape = (u64, Option<u64>, Vec<(u32, u32)>);
 
-fn episode(store: &mut Checked, episode: &str, tools: &Tools) -> Result<(u64, Shape), ExportError> {
+fn episode(store: &mut Checked, episode: &str) -> Result<(u64, Shape), ExportError> {
     let key = |name: &str| format!("{episode}/{name}");
     let (rows, poses) = store.numbers(&key("pose"), Type::F64, None, Some(6))?;
     for (row, pose) in poses.as_chunks::<6>().0.iter().enumerate() {
@@ -162,7 +161,7 @@ fn episode(store: &mut Checked, episode: &str, tools: &Tools) -> Result<(u64, Sh
         if store.attributes(&camera)?["color_order"] != "RGB" {
             return Err(store.broken(format!("{camera}: the attribute color_order must say RGB")));
         }
-        sizes.push(store.images(&format!("{camera}/rgb"), rows, tools)?);
+        sizes.push(store.images(&format!("{camera}/rgb"), rows)?);
     }
     let known = [
         "pose",

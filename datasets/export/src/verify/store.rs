@@ -2,10 +2,9 @@
 
 use std::path::{Path, PathBuf};
 
+use crate::decode::Decoder;
 use crate::error::ExportError;
-use crate::ffmpeg::Tools;
 use crate::jpeg;
-use crate::stills::decode_all;
 use crate::zarr::{Array, Packing, Source, Type};
 
 use super::invalid;
@@ -100,12 +99,7 @@ impl Checked {
 
     /// `rows` JPEGs of one size and three components, all of which decode. Returns
     /// width and height in pixels.
-    pub fn images(
-        &mut self,
-        key: &str,
-        rows: u64,
-        tools: &Tools,
-    ) -> Result<(u32, u32), ExportError> {
+    pub fn images(&mut self, key: &str, rows: u64) -> Result<(u32, u32), ExportError> {
         let array = self.array(key)?;
         let [count, height, width, 3] = array.shape[..] else {
             let what = format!(
@@ -129,35 +123,25 @@ impl Checked {
             return Err(self.broken(what));
         }
         let size = (width as u32, height as u32);
-        let mut at = 0;
-        let decoded = decode_all(tools, || {
-            if at == rows {
-                return Ok(None);
-            }
+        let mut decoder = Decoder::new().map_err(|what| self.broken(what))?;
+        for at in 0..rows {
             let jpeg = array.packed(&mut self.source, &[at, 0, 0, 0]);
-            let jpeg = jpeg.map_err(|what| invalid(what, &self.path))?;
-            let wrong = match &jpeg {
-                None => Some("is missing".to_owned()),
-                Some(jpeg) => match jpeg::size(jpeg) {
-                    Err(what) => Some(what),
-                    Ok(got) if got != size => {
-                        Some(format!("expected {size:?} pixels, got {got:?}"))
+            let jpeg = jpeg.map_err(|what| self.broken(what))?;
+            let seen = jpeg
+                .ok_or_else(|| "is missing".to_owned())
+                .and_then(|jpeg| {
+                    let got = jpeg::size(&jpeg)?;
+                    if got != size {
+                        return Err(format!("expected {size:?} pixels, got {got:?}"));
                     }
-                    Ok(_) if jpeg::components(jpeg) != Some(3) => {
-                        Some("expected three components".to_owned())
+                    if jpeg::components(&jpeg) != Some(3) {
+                        return Err("expected three components".to_owned());
                     }
-                    Ok(_) => None,
-                },
-            };
-            if let Some(wrong) = wrong {
-                return Err(invalid(format!("{key}: image {at}: {wrong}"), &self.path));
-            }
-            at += 1;
-            Ok(jpeg)
-        })?;
-        match decoded {
-            Ok(()) => Ok(size),
-            Err(said) => Err(self.broken(format!("{key}: an image does not decode: {said}"))),
+                    let decoded = decoder.decode(&jpeg).map(drop);
+                    decoded.map_err(|what| format!("does not decode: {what}"))
+                });
+            seen.map_err(|what| self.broken(format!("{key}: image {at}: {what}")))?;
         }
+        Ok(size)
     }
 }

@@ -5,7 +5,6 @@ use std::path::Path;
 use super::store::Checked;
 use super::{Verified, invalid};
 use crate::error::ExportError;
-use crate::ffmpeg::Tools;
 use crate::lifecycle::BESIDES;
 use crate::umi_zarr::FILE;
 use crate::zarr::Type;
@@ -19,7 +18,7 @@ pub(super) fn is(dataset: &Path) -> bool {
 }
 
 /// Checks `dataset.zarr.zip`.
-pub(super) fn check(dataset: &Path, tools: &Tools) -> Result<Verified, ExportError> {
+pub(super) fn check(dataset: &Path) -> Result<Verified, ExportError> {
     let path = dataset.join(FILE);
     let mut store = Checked::open(&path)?;
     let about = store.attributes("")?;
@@ -102,7 +101,7 @@ pub(super) fn check(dataset: &Path, tools: &Tools) -> Result<Verified, ExportErr
     }
     for camera in 0..cameras {
         let name = format!("camera{camera}_rgb");
-        store.images(&format!("data/{name}"), rows, tools)?;
+        store.images(&format!("data/{name}"), rows)?;
         known.push(name);
     }
     if let Some(extra) = names.iter().find(|name| !known.contains(name)) {

@@ -6,7 +6,7 @@ mod video;
 
 use std::path::Path;
 
-use super::{Kind, Verified, equal, invalid, nothing_besides};
+use super::{Kind, Verified, each_at_once, equal, invalid, nothing_besides};
 use crate::error::ExportError;
 use crate::ffmpeg::Tools;
 

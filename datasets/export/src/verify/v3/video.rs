@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
 use super::meta::{Episode, Meta};
-use super::{equal, invalid};
+use super::{each_at_once, equal, invalid};
 use crate::error::ExportError;
 use crate::features::{self, Feature};
 use crate::ffmpeg::{Tools, probe};
@@ -17,7 +17,7 @@ pub(super) fn check(
     tools: &Tools,
     files: &mut BTreeSet<PathBuf>,
 ) -> Result<usize, ExportError> {
-    let mut count = 0;
+    let mut videos = Vec::new();
     for (key, feature) in meta.info.features.iter().filter(|(_, f)| f.is_video()) {
         let mut episodes_of: BTreeMap<u64, Vec<&Episode>> = BTreeMap::new();
         for episode in &meta.episodes {
@@ -27,19 +27,15 @@ pub(super) fn check(
                 .push(episode);
         }
         for (n, episodes) in episodes_of {
-            let relative = features::video_path(key, n);
-            check_file(
-                &dataset.join(&relative),
-                key,
-                feature,
-                &episodes,
-                meta.info.fps,
-                tools,
-            )?;
-            files.insert(relative);
-            count += 1;
+            videos.push((features::video_path(key, n), key, feature, episodes));
         }
     }
+    let fps = meta.info.fps;
+    each_at_once(&videos, |(relative, key, feature, episodes)| {
+        check_file(&dataset.join(relative), key, feature, episodes, fps, tools)
+    })?;
+    let count = videos.len();
+    files.extend(videos.into_iter().map(|(relative, ..)| relative));
     Ok(count)
 }
 
