@@ -7,8 +7,9 @@ Runs under an interpreter with lerobot[dataset]==0.6.1, opencv, mcap and mcap-pr
 one machine, the same JPEGs and the same settings of the encoder (those that `dexumi export` says that it
 uses):
 
-- ffmpeg: decodes and encodes each camera's JPEGs, which lie in memory, and does nothing else; as many
-  at once as there are cores. The physical limit.
+- ffmpeg alone: decodes and encodes each camera's JPEGs, which lie in memory, and does nothing else; as
+  many at once as there are cores, each with as many threads as it likes.
+- ffmpeg, one thread each: the same with one thread for decoder, filters and encoder. The physical limit.
 - dexumi: `dexumi export --format lerobot-v3 --keep-idle`, from the MCAP files to the checked dataset.
 - lerobot streaming, lerobot: LeRobotDataset.create(streaming_encoding=True or False), whose frames are
   decoded by OpenCV from the same JPEGs in memory; one number beside the images.
@@ -101,7 +102,7 @@ def timed(command: list[str], ok=(0,)) -> dict:
     return dict(seconds=seconds, cpu=cpu, memory=most[0])
 
 
-def ffmpeg_alone(folder: Path, out: Path, codec: str, fps: int) -> None:
+def ffmpeg_alone(folder: Path, out: Path, codec: str, fps: int, one_thread: bool) -> None:
     """Every camera's JPEGs through ffmpeg, as many at once as there are cores."""
     from concurrent.futures import ThreadPoolExecutor
 
@@ -111,8 +112,11 @@ def ffmpeg_alone(folder: Path, out: Path, codec: str, fps: int) -> None:
     for key, value in settings["extra"].items():
         options += [f"-{key}", value]
 
+    before = ["-filter_threads", "1", "-threads", "1"] if one_thread else []
+    options += ["-threads", "1"] if one_thread and codec == "h264" else []
+
     def encode(jpegs: Path) -> None:
-        command = ["ffmpeg", "-hide_banner", "-nostdin", "-loglevel", "error", "-f", "mjpeg"]
+        command = ["ffmpeg", "-hide_banner", "-nostdin", "-loglevel", "error", *before, "-f", "mjpeg"]
         command += ["-framerate", str(fps), "-i", str(jpegs), *options, "-y", str(out / f"{jpegs.stem}.mp4")]
         subprocess.run(command, check=True, env={**os.environ, "SVT_LOG": "1"})
 
@@ -199,9 +203,9 @@ def main() -> None:
         parser.error("expected --program DEXUMI and --session SESSION")
     if given.part:
         part, folder, out = given.part[0], Path(given.part[1]), Path(given.part[2])
-        if part == "ffmpeg":
+        if part.startswith("ffmpeg"):
             out.mkdir()
-            ffmpeg_alone(folder, out, given.codec, given.fps)
+            ffmpeg_alone(folder, out, given.codec, given.fps, part == "ffmpeg1")
         else:
             lerobot_writes(folder, out, given.codec, given.fps, part == "streaming")
         return
@@ -231,6 +235,7 @@ def main() -> None:
         export += ["--codec", given.codec, "--fps", str(given.fps), "--keep-idle"]
         ways = {
             "ffmpeg alone": [*own, "ffmpeg", str(place), str(out)],
+            "ffmpeg, one thread each": [*own, "ffmpeg1", str(place), str(out)],
             "dexumi": export,
             "lerobot, streaming": [*own, "streaming", str(place), str(out)],
             "lerobot": [*own, "default", str(place), str(out)],

@@ -338,8 +338,6 @@ pub(crate) struct Track {
     pub pixel_format: String,
     /// Average image rate, numerator and denominator.
     pub rate: String,
-    /// Hash of the codec parameters; files of equal parameters can be joined.
-    pub parameters: String,
     /// Ticks a second.
     pub ticks: i64,
     /// Presentation time of each packet in ticks, in file order.
@@ -368,8 +366,6 @@ struct ProbedStream {
     pix_fmt: String,
     avg_frame_rate: String,
     time_base: String,
-    #[serde(default)]
-    extradata_hash: String,
 }
 
 /// Reads a video file's track and the time of every packet.
@@ -381,8 +377,8 @@ pub(crate) fn probe(tools: &Tools, path: &Path) -> Result<Track, ExportError> {
     let mut command = Command::new(&tools.ffprobe);
     command
         .args(["-v", "error", "-select_streams", "v", "-of", "json"])
-        .args(["-show_data_hash", "sha256", "-show_entries"])
-        .arg("stream=codec_name,width,height,pix_fmt,avg_frame_rate,time_base,extradata_hash:packet=pts,flags")
+        .arg("-show_entries")
+        .arg("stream=codec_name,width,height,pix_fmt,avg_frame_rate,time_base:packet=pts,flags")
         .arg(path)
         .stdin(Stdio::null())
         .stdout(Stdio::piped());
@@ -412,7 +408,6 @@ pub(crate) fn probe(tools: &Tools, path: &Path) -> Result<Track, ExportError> {
         height: stream.height,
         pixel_format: stream.pix_fmt.clone(),
         rate: stream.avg_frame_rate.clone(),
-        parameters: stream.extradata_hash.clone(),
         ticks,
         times: times.ok_or_else(|| invalid("a packet has no presentation time".into()))?,
         keyframes: probed

@@ -46,6 +46,7 @@ mod lerobot_v21;
 mod lerobot_v3;
 mod lifecycle;
 mod model;
+mod mp4;
 mod options;
 mod relative;
 mod resample;

@@ -16,7 +16,7 @@ use crate::{
     measured::{Input, Measured, Plot, QualityError},
     metric::Found,
     motion::Motion,
-    sync::{self, Lag, Pair},
+    sync::{self, Lag, NoLag, Pair},
 };
 
 /// Width to which images are reduced for sharpness and exposure [pixel], at the least.
@@ -27,6 +27,9 @@ const MOTION_WIDTH: usize = 80;
 const LOOK_EVERY: usize = 60;
 /// But so many of each camera at the least.
 const LOOK_LEAST: usize = 24;
+/// Motion is followed between images that are so far apart at the least [s]: hands move more slowly than
+/// that. Where it does not tell the lag, all images are followed.
+const FOLLOW_S: f64 = 1.0 / 16.0;
 /// Time of each camera's images whose motion is followed, at the most [s].
 const SYNC_S: f64 = 60.0;
 /// It is made of windows of this length [s], those with most motion.
@@ -61,7 +64,7 @@ pub(crate) struct CameraLook {
     frozen_at: Option<SessionTime>,
     glances: Vec<Glance>,
     pub pairs: Vec<Pair>,
-    pub lag: Result<Lag, String>,
+    pub lag: Result<Lag, NoLag>,
     /// It has no compressed images.
     is_raw: bool,
 }
@@ -82,7 +85,7 @@ pub(crate) fn look(
         frozen_at: None,
         glances: Vec::new(),
         pairs: Vec::new(),
-        lag: Err("no images".to_owned()),
+        lag: Err("no images".into()),
         is_raw: false,
     };
     let file = &input.episode.file;
@@ -97,19 +100,23 @@ pub(crate) fn look(
         .map(|(_, (schema, _))| schema.as_str());
     if topic != Some(CompressedImage::SCHEMA) {
         look.is_raw = true;
-        look.lag = Err("images are raw pixels".to_owned());
+        look.lag = Err("images are raw pixels".into());
         return Ok(look);
     }
+    let stopped = || QualityError::Stopped {
+        path: file.path().to_owned(),
+    };
     let followed = windows(input, track);
     let every = (track.times.len() / LOOK_LEAST).clamp(1, LOOK_EVERY);
     let mut before: Option<Before> = None;
+    let mut follower = Follower::new(FOLLOW_S);
+    // Images within the windows that repeat no other: the time of one that does is not that of its motion.
+    let mut followable: Vec<usize> = Vec::new();
     let mut reductions: Option<[i32; 2]> = None;
     let mut frozen_since: Option<SessionTime> = None;
     for (index, &time) in track.times.iter().enumerate() {
         if (input.is_stopped)() {
-            return Err(QualityError::Stopped {
-                path: file.path().to_owned(),
-            });
+            return Err(stopped());
         }
         let bytes = file.image(&track.index, index)?.data;
         let is_jpeg = bytes.starts_with(&[0xFF, 0xD8]);
@@ -133,9 +140,15 @@ pub(crate) fn look(
         } else {
             frozen_since = None;
         }
-        let is_followed = followed.iter().any(|window| window.contains(&time));
+        let is_within = followed.iter().any(|window| window.contains(&time));
+        if !is_within {
+            follower.pause();
+        }
+        let is_followed = is_within && !is_equal && follower.is_due(time);
+        if is_within && !is_equal {
+            followable.push(index);
+        }
         let is_looked_at = index % every == every / 2;
-        let mut small = None;
         if is_followed || is_looked_at {
             let [for_look, for_motion] = match reductions {
                 Some(reductions) => reductions,
@@ -155,50 +168,96 @@ pub(crate) fn look(
                     }
                 },
             };
-            if is_followed {
-                small = decode(&bytes, for_motion)
-                    .map(|grey| Plane::smooth(grey.width, grey.height, &grey.pixels));
-            }
+            let small = is_followed.then(|| decode(&bytes, for_motion));
             let whole = is_looked_at.then(|| decode(&bytes, for_look));
-            if (is_followed && small.is_none()) || matches!(whole, Some(None)) {
+            if matches!(small, Some(None)) || matches!(whole, Some(None)) {
                 look.damaged += 1;
                 before = None;
                 continue;
+            }
+            if let Some(Some(grey)) = small {
+                follower.see(time, grey);
             }
             if let Some(Some(image)) = whole {
                 look.glances.push(image.glance(time));
             }
         }
-        if let (Some(now), Some(last)) = (&small, &before)
-            && let Some(then) = &last.small
-            && !is_equal
-            && !last.repeats
-            && then.is_like(now)
+        before = Some(Before { bytes, time });
+    }
+    look.pairs = follower.pairs;
+    look.lag = sync::lag(&look.pairs, input.timeline);
+    if let (Err(NoLag { is_near: true, .. }), Some([_, for_motion])) = (&look.lag, reductions)
+        && followable.len() > look.pairs.len() + 1
+    {
+        let mut follower = Follower::new(0.0);
+        let mut last: Option<SessionTime> = None;
+        for index in followable {
+            if (input.is_stopped)() {
+                return Err(stopped());
+            }
+            let time = track.times[index];
+            // Between windows, and where an image is damaged.
+            if last.is_some_and(|last| (time - last).secs_f64() > SYNC_WINDOW_S) {
+                follower.pause();
+            }
+            last = Some(time);
+            if let Some(grey) = decode(&file.image(&track.index, index)?.data, for_motion) {
+                follower.see(time, grey);
+            }
+        }
+        let lag = sync::lag(&follower.pairs, input.timeline);
+        (look.pairs, look.lag) = (follower.pairs, lag);
+    }
+    Ok(look)
+}
+
+/// Finds how images move, one after another.
+struct Follower {
+    /// Time between two images at the least [s].
+    least_s: f64,
+    last: Option<(SessionTime, Plane)>,
+    pairs: Vec<Pair>,
+}
+
+impl Follower {
+    fn new(least_s: f64) -> Self {
+        Self {
+            least_s,
+            last: None,
+            pairs: Vec::new(),
+        }
+    }
+
+    /// The next image does not follow the last one.
+    fn pause(&mut self) {
+        self.last = None;
+    }
+
+    /// Whether an image of this time is wanted.
+    fn is_due(&self, time: SessionTime) -> bool {
+        let last = self.last.as_ref();
+        last.is_none_or(|(last, _)| (time - *last).secs_f64() >= self.least_s)
+    }
+
+    fn see(&mut self, time: SessionTime, grey: Grey) {
+        let now = Plane::smooth(grey.width, grey.height, &grey.pixels);
+        if let Some((from, then)) = &self.last
+            && then.is_like(&now)
         {
-            look.pairs.push(Pair {
-                from: last.time,
+            self.pairs.push(Pair {
+                from: *from,
                 to: time,
-                moved: flow::shifts(then, now),
+                moved: flow::shifts(then, &now),
             });
         }
-        before = Some(Before {
-            bytes,
-            time,
-            small,
-            repeats: is_equal,
-        });
+        self.last = Some((time, now));
     }
-    look.lag = sync::lag(&look.pairs, input.timeline);
-    Ok(look)
 }
 
 /// The image before.
 struct Before {
     bytes: Bytes,
     time: SessionTime,
-    small: Option<Plane>,
-    /// It was equal to the one before it.
-    repeats: bool,
 }
 
 /// Spans of time whose images are followed.

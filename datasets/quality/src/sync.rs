@@ -16,8 +16,8 @@ const MOST_LAG_S: f64 = 0.5;
 const GRID_S: f64 = 0.005;
 /// Below this correlation nothing is said (Grabette).
 const LEAST_CORRELATION: f64 = 0.3;
-/// Pairs of images that it takes: 5 s at 30 Hz. Of less, the lag is a matter of chance.
-const LEAST_PAIRS: usize = 150;
+/// Time between images that is followed, at the least [s]. Of less, the lag is a matter of chance.
+const LEAST_S: f64 = 5.0;
 /// Another lag, so far away [s], that leaves less than this factor more unexplained goes as well.
 const RIVAL: f64 = 1.03;
 const RIVAL_LAG_S: f64 = 0.1;
@@ -27,6 +27,9 @@ const RIVAL_LAG_S: f64 = 0.1;
 const BLOCKS: usize = 8;
 const MOST_ERROR_S: f64 = 0.010;
 const SURE: f64 = 3.0;
+/// Twice as many images make a lag known about as much better, no more: above so many times that error it
+/// is not worth while.
+const NEAR: f64 = 2.0;
 /// Motion beyond so many medians counts as that much: one bad image shall not decide.
 const MOST_MEDIANS: f64 = 6.0;
 
@@ -373,16 +376,37 @@ impl Fit {
     }
 }
 
+/// Why nothing is said of a lag.
+#[derive(Debug)]
+pub(crate) struct NoLag {
+    pub why: String,
+    /// More images might tell it.
+    pub is_near: bool,
+}
+
+impl<T: Into<String>> From<T> for NoLag {
+    fn from(why: T) -> Self {
+        Self {
+            why: why.into(),
+            is_near: false,
+        }
+    }
+}
+
 /// Finds the lag at which a camera's motion goes best with that of anything known.
 ///
 /// # Errors
 /// Nothing can be said, and why.
-pub(crate) fn lag(pairs: &[Pair], timeline: &Timeline) -> Result<Lag, String> {
-    if pairs.len() < LEAST_PAIRS {
+pub(crate) fn lag(pairs: &[Pair], timeline: &Timeline) -> Result<Lag, NoLag> {
+    let followed: f64 = pairs
+        .iter()
+        .map(|pair| (pair.to - pair.from).secs_f64())
+        .sum();
+    if followed < LEAST_S {
         return Err(format!(
-            "{} pairs of images, expected at least {LEAST_PAIRS}",
-            pairs.len()
-        ));
+            "images are followed over {followed:.1} s, expected at least {LEAST_S} s"
+        )
+        .into());
     }
     let most_lag = Delta::from_secs_f64(MOST_LAG_S + GRID_S);
     let span = (
@@ -422,7 +446,8 @@ pub(crate) fn lag(pairs: &[Pair], timeline: &Timeline) -> Result<Lag, String> {
         return Err(format!(
             "correlation {:.2} with {}, expected at least {LEAST_CORRELATION}",
             found.correlation, reference.name
-        ));
+        )
+        .into());
     }
     let rival = (1..curve.len() - 1)
         .filter(|&k| curve[k] >= curve[k - 1] && curve[k] >= curve[k + 1])
@@ -432,10 +457,11 @@ pub(crate) fn lag(pairs: &[Pair], timeline: &Timeline) -> Result<Lag, String> {
             "lags of {:.0} and {:.0} ms go equally well",
             1e3 * seconds,
             1e3 * lags[rival]
-        ));
+        )
+        .into());
     }
     if seconds.abs() > MOST_LAG_S - 2.0 * GRID_S {
-        return Err(format!("the best lag is beyond ±{MOST_LAG_S} s"));
+        return Err(format!("the best lag is beyond ±{MOST_LAG_S} s").into());
     }
     // The jackknife, near the lag that was found.
     let near = (RIVAL_LAG_S / GRID_S) as usize;
@@ -447,12 +473,15 @@ pub(crate) fn lag(pairs: &[Pair], timeline: &Timeline) -> Result<Lag, String> {
     let square: f64 = without.iter().map(|lag| (lag - mean).powi(2)).sum();
     let error_s = (square * (BLOCKS - 1) as f64 / BLOCKS as f64).sqrt();
     if error_s > MOST_ERROR_S && seconds.abs() < SURE * error_s {
-        return Err(format!(
-            "{:.0} ms, known to ±{:.0} ms only (against {}): too little motion",
-            1e3 * seconds,
-            1e3 * error_s,
-            reference.name
-        ));
+        return Err(NoLag {
+            why: format!(
+                "{:.0} ms, known to ±{:.0} ms only (against {}): too little motion",
+                1e3 * seconds,
+                1e3 * error_s,
+                reference.name
+            ),
+            is_near: error_s < NEAR * MOST_ERROR_S,
+        });
     }
     Ok(Lag {
         seconds,
@@ -529,10 +558,10 @@ pub(crate) fn sync_residual(measured: &Measured<'_>) -> Vec<Found> {
                 lag.correlation,
                 lag.pairs
             )),
-            Err(why) => Found {
+            Err(no) => Found {
                 subject: name.clone(),
                 value: None,
-                note: why.clone(),
+                note: no.why.clone(),
             },
         })
         .collect()
@@ -597,7 +626,7 @@ mod tests {
                     }
                 })
                 .collect();
-            let lag = lag(&pairs, &timeline).unwrap_or_else(|why| panic!("{late_s}: {why}"));
+            let lag = lag(&pairs, &timeline).unwrap_or_else(|no| panic!("{late_s}: {}", no.why));
             let (found, error) = (lag.seconds, lag.error_s);
             assert!(
                 (found - late_s).abs() < 0.008,
