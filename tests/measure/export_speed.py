@@ -9,7 +9,8 @@ uses):
 
 - ffmpeg alone: decodes and encodes each camera's JPEGs, which lie in memory, and does nothing else; as
   many at once as there are cores, each with as many threads as it likes.
-- ffmpeg, one thread each: the same with one thread for decoder, filters and encoder. The physical limit.
+- ffmpeg, one thread each: the same with one thread for decoder, filters and, of H.264, encoder. The
+  physical limit.
 - dexumi: `dexumi export --format lerobot-v3 --keep-idle`, from the MCAP files to the checked dataset.
 - lerobot streaming, lerobot: LeRobotDataset.create(streaming_encoding=True or False), whose frames are
   decoded by OpenCV from the same JPEGs in memory; one number beside the images.
