@@ -10,14 +10,14 @@ use turbojpeg_sys as turbo;
 
 /// How the pixels of an image lie: luma, then both planes of colour, row by row without a gap.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Layout {
+pub(crate) struct PlaneLayout {
     /// Width and height in pixels.
     size: (u32, u32),
     /// `TJSAMP_*`: for how many pixels there is one of colour.
     subsampling: turbo::TJSAMP,
 }
 
-impl Layout {
+impl PlaneLayout {
     /// Name of the pixel format in `ffmpeg`.
     pub fn pixel_format(self) -> &'static str {
         match self.subsampling {
@@ -132,7 +132,7 @@ impl Decoder {
     ///
     /// # Errors
     /// What libjpeg-turbo says, or that the colours are not those of JFIF.
-    pub fn layout(&mut self, jpeg: &[u8]) -> Result<Layout, String> {
+    pub fn layout(&mut self, jpeg: &[u8]) -> Result<PlaneLayout, String> {
         let [mut width, mut height, mut subsampling, mut colours]: [c_int; 4] = [0; 4];
         // SAFETY: the buffer is as long as said, and the four results outlive the call.
         let status = unsafe {
@@ -152,7 +152,7 @@ impl Decoder {
         if ![turbo::TJCS_TJCS_YCbCr, turbo::TJCS_TJCS_GRAY].contains(&(colours as turbo::TJCS)) {
             return Err("expected luma and colour differences (JFIF), got other components".into());
         }
-        Ok(Layout {
+        Ok(PlaneLayout {
             size: (width as u32, height as u32),
             subsampling: subsampling as turbo::TJSAMP,
         })
@@ -162,7 +162,7 @@ impl Decoder {
     ///
     /// # Errors
     /// What is broken. A few bytes that are left over at the end, as webcams leave them, are no fault.
-    pub fn decode(&mut self, jpeg: &[u8]) -> Result<Layout, String> {
+    pub fn decode(&mut self, jpeg: &[u8]) -> Result<PlaneLayout, String> {
         let layout = self.layout(jpeg)?;
         self.pixels.resize(layout.bytes(), 0);
         // At the first thing that is wrong, since only the last one is told otherwise.
@@ -178,7 +178,7 @@ impl Decoder {
 
     /// Brings brightness from 0..=255 to 16..=235 and colour to 16..=240, each to the nearest
     /// (ITU-R BT.601-7, 2.5.3), in the image that was decoded last.
-    pub fn limit_range(&mut self, layout: Layout) {
+    pub fn limit_range(&mut self, layout: PlaneLayout) {
         let (width, height) = layout.padded();
         let (luma, colour) = self.pixels.split_at_mut((width * height) as usize);
         scale(luma, 219, 16 * 255);
@@ -190,7 +190,7 @@ impl Decoder {
         &self.pixels
     }
 
-    fn decompress(&mut self, jpeg: &[u8], layout: Layout, flags: u32) -> Result<(), String> {
+    fn decompress(&mut self, jpeg: &[u8], layout: PlaneLayout, flags: u32) -> Result<(), String> {
         let [width, height] = layout.size_c();
         debug_assert!(self.pixels.len() >= layout.bytes());
         // SAFETY: the source is as long as said, and the destination holds an image of that layout.

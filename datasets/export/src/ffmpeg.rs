@@ -266,7 +266,7 @@ impl Encoder {
     /// LeRobot writer (keyframe every 2nd image, crf 30, preset 12); H.264 has
     /// a keyframe every 12th image, four times smaller at 16 % more decoding than
     /// every 2nd, and no B-frames, so that an image's position is its time. With one thread an
-    /// image needs less of the processor, and the bytes are the same on every machine.
+    /// image needs less of the processor, and the bytes do not depend on the number of cores.
     pub fn choose(codec: Codec, tools: &Tools) -> Result<Self, ExportError> {
         let missing = |wanted, missing| ExportError::NoEncoder {
             wanted,

@@ -50,10 +50,10 @@ impl Fit {
         (from_w, from_h) != (to_w, to_h)
     }
 
-    /// For videos: limited range, colour thinned out. Images that are so already, and are not scaled,
-    /// are only cut and framed.
-    pub fn filter(&self, is_limited: bool) -> String {
-        match is_limited && !self.scales() {
+    /// For videos: limited range, colour thinned out. Images that are `ready`, so already and of their
+    /// size, are only cut and framed.
+    pub fn filter(&self, ready: bool) -> String {
+        match ready {
             true => self.cut() + &self.bars(),
             false => self.filter_to("tv", "yuv420p"),
         }
@@ -164,6 +164,17 @@ mod tests {
             "{}",
             fit.filter(false)
         );
+    }
+
+    #[test]
+    fn an_image_that_is_ready_is_only_cut_and_framed() {
+        let fit = Fit::new((641, 361), None, FitMode::Crop);
+        assert!(!fit.scales());
+        assert_eq!(fit.filter(true), "crop=640:360:0:0");
+        let fit = Fit::new((640, 360), Some((640, 480)), FitMode::Pad);
+        assert!(!fit.scales());
+        assert_eq!(fit.filter(true), "crop=640:360:0:0,pad=640:480:0:60");
+        assert!(Fit::new((640, 360), Some((320, 180)), FitMode::Crop).scales());
     }
 
     #[test]

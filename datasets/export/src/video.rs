@@ -17,7 +17,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use bytes::Bytes;
 
 use crate::cameras::Settings;
-use crate::decode::{Decoder, Layout};
+use crate::decode::{Decoder, PlaneLayout};
 use crate::error::ExportError;
 use crate::ffmpeg::{Running, read_tail};
 use crate::fit::{Fit, Sampling};
@@ -212,7 +212,7 @@ fn count_pixels(mut from: impl Read, image_bytes: usize) -> PixelCounts {
 pub(crate) fn first_layout(
     episode: &str,
     track: &mut CameraTrack,
-) -> Result<(Decoder, Layout), ExportError> {
+) -> Result<(Decoder, PlaneLayout), ExportError> {
     let image = track.images.first().copied().unwrap_or(0);
     let bytes = track.source.read(image)?;
     let found = checked(track, &bytes).and_then(|()| {
@@ -242,7 +242,7 @@ pub(crate) struct Feed<'a> {
     /// `None`: they are known to decode, and their pixels are not needed.
     pub decoder: Option<&'a mut Decoder>,
     /// How the pixels have to lie, where that matters.
-    pub layout: Option<Layout>,
+    pub layout: Option<PlaneLayout>,
     /// Pixels are brought to the limited range of videos.
     pub is_limited: bool,
 }

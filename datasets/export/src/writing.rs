@@ -115,8 +115,8 @@ pub(crate) const QUALITY_FILE: &str = "meta/quality.jsonl";
 /// Writes `episodes` into the folder `out`, which must not exist or be empty.
 ///
 /// Episodes are consumed one by one; memory is bounded by the largest of them, two or as many as it
-/// takes to have a camera for each core. An episode that cannot be written for a reason of its own is left out and
-/// listed in the report. The dataset grows in a folder beside `out` ([`Staging`]), is
+/// takes to have a camera for each core. An episode that cannot be written for a reason of its own is
+/// left out and listed in the report. The dataset grows in a folder beside `out` ([`Staging`]), is
 /// checked ([`verify::verify`]) and renamed at the end.
 ///
 /// # Errors

@@ -28,7 +28,7 @@ const LOOK_EVERY: usize = 60;
 /// But so many of each camera at the least.
 const LOOK_LEAST: usize = 24;
 /// Motion is followed between images that are so far apart at the least [s]: hands move more slowly than
-/// that. Where it does not tell the lag, all images are followed.
+/// that. Where it nearly tells the lag, all images are followed.
 const FOLLOW_S: f64 = 1.0 / 16.0;
 /// Time of each camera's images whose motion is followed, at the most [s].
 const SYNC_S: f64 = 60.0;
@@ -196,7 +196,7 @@ pub(crate) fn look(
                 return Err(stopped());
             }
             let time = track.times[index];
-            // Between windows, and where an image is damaged.
+            // From one window to the next.
             if last.is_some_and(|last| (time - last).secs_f64() > SYNC_WINDOW_S) {
                 follower.pause();
             }

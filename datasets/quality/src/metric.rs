@@ -155,7 +155,7 @@ pub const METRICS: &[Metric] = &[
     entry("clock_bound", "ms", above(8.3, 20.0, 50.0), clock_bound,
         "bound of each stream's time error", "a quarter of an image interval at 30 Hz; 20 and 50 as sync_residual"),
     entry("sync_residual", "ms", (Worse::Above, [None, Some(20.0), Some(50.0)]), sync_residual,
-        "lag of each camera against the motion of trackers and joints, from images 1/16 s apart, of all where that does not tell; ±0.5 s on a 5 ms grid; nothing is said below correlation 0.3", "Grabette: below 20 good, 20 to 50 marginal, above 50 bad, correlation below 0.3 inconclusive"),
+        "lag of each camera against the motion of trackers and joints, from images 1/16 s apart, from all where these nearly tell it; ±0.5 s on a 5 ms grid; nothing is said below correlation 0.3", "Grabette: below 20 good, 20 to 50 marginal, above 50 bad, correlation below 0.3 inconclusive"),
     // Wrist and hand.
     entry("tracking_lost", "%", above(1.0, 10.0, 50.0), tracking_lost,
         "of each tracker's and glove's samples, those it calls not measured", "Grabette: below 50 % tracked is rejected; UMI: above 10 lost images; B, C ours"),
@@ -189,7 +189,7 @@ pub const METRICS: &[Metric] = &[
         "steps with any flag of the arm check: limit, speed, singularity, collision, jump", "XRZero-G0's list; shares ours"),
     // Images.
     entry("damaged_images", "%", above(0.0, 1.0, 5.0), damaged_images,
-        "images that are cut or cannot be decoded", "as missing_share"),
+        "images that are cut or, of those that are looked at or followed, cannot be decoded", "as missing_share"),
     entry("blurred", "%", above(10.0, 50.0, 90.0), blurred,
         "looked-at images whose Laplacian has a variance below 100 (at a width of 640)", "lerobot-score: below 100 is blurred; shares ours"),
     entry("dark", "%", above(10.0, 50.0, 90.0), dark,
