@@ -62,12 +62,13 @@ impl Tools {
         }
     }
 
-    /// `ffmpeg`, quiet but for errors. Its filters get one thread: as many children run as there are
+    /// `ffmpeg`, quiet but for errors, which end it: it would otherwise conceal broken images, and call a
+    /// video whole whose end found no room on the disk. Its filters get one thread: as many children run as there are
     /// cores, and threads that wait for each other cost a sixth more.
     pub fn ffmpeg(&self) -> Command {
         let mut command = Command::new(&self.ffmpeg);
         command
-            .args(["-hide_banner", "-nostdin", "-loglevel", "error"])
+            .args(["-hide_banner", "-nostdin", "-loglevel", "error", "-xerror"])
             .args(["-filter_threads", "1", "-filter_complex_threads", "1"])
             // SVT-AV1 prints its settings otherwise.
             .env("SVT_LOG", "1")
