@@ -466,6 +466,27 @@ fn a_video_that_ends_early_costs_its_last_images_and_says_so() {
 }
 
 #[test]
+fn a_video_that_is_damaged_is_refused_and_not_repaired_by_guesswork() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let source = folder.path().join("episode_0");
+    raw::write(&source, SECONDS);
+    let video = source.join("camera_0.mp4");
+    let mut bytes = std::fs::read(&video).expect("a video");
+    let middle = bytes.len() / 2;
+    bytes[middle..middle + 200].fill(0xa5);
+    std::fs::write(&video, bytes).expect("writable");
+    let session = folder.path().join("session");
+    let arguments = ["import", "dexumi", text(&source), "--task", "t", "--out"];
+    let output = run(&[&arguments[..], &[text(&session)]].concat());
+    let words = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(
+        !output.status.success() && words.contains("decoding a video"),
+        "{words}"
+    );
+    assert!(!session.join("episode_0000.mcap").exists(), "{words}");
+}
+
+#[test]
 fn what_is_no_raw_episode_is_refused_with_what_to_do() {
     let folder = tempfile::tempdir().expect("a folder");
     let session = folder.path().join("session");

@@ -60,7 +60,8 @@ impl VideoImages {
     pub fn open(tools: &Tools, path: &Path) -> Result<Self, ExportError> {
         let mut command = tools.ffmpeg();
         command
-            .arg("-i")
+            // Without this, a broken image would be repaired by guesswork.
+            .args(["-err_detect", "explode", "-i"])
             .arg(path)
             // OpenCV's videos are of limited range with BT.601 coefficients, whether
             // they say so or not; a JPEG is of full range with the same ones.
