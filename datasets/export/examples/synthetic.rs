@@ -3,7 +3,9 @@
 //!
 //! Used to try readers without a recording, and to measure the writer.
 
-#[path = "../tests/synthetic/mod.rs"]
+// The tests use more of it.
+#[allow(dead_code)]
+#[path = "../tests/formats/synthetic.rs"]
 mod synthetic;
 
 use std::time::Instant;

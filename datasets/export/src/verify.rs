@@ -10,6 +10,7 @@
 mod dexumi_zarr;
 mod dreamdojo_mano;
 mod egoscale;
+mod ranges;
 mod store;
 mod tree;
 mod umi_zarr;
@@ -216,25 +217,6 @@ pub(crate) fn equal<A: PartialEq<B> + std::fmt::Debug, B: std::fmt::Debug>(
     }
     Err(invalid(
         format!("{what}: expected {expected:?}, got {got:?}"),
-        path,
-    ))
-}
-
-/// Whether a stored bound is that of the data, but for the last digits, which
-/// decimal text may change.
-fn bounds(
-    statistic: &str,
-    name: &str,
-    data: &[f64],
-    stored: &[f64],
-    path: &Path,
-) -> Result<(), ExportError> {
-    let close = |(a, b): (&f64, &f64)| (a - b).abs() <= 1e-12 * a.abs().max(1.0);
-    if data.len() == stored.len() && data.iter().zip(stored).all(close) {
-        return Ok(());
-    }
-    Err(invalid(
-        format!("{statistic} of {name}: expected {data:?}, got {stored:?}"),
         path,
     ))
 }

@@ -3,6 +3,9 @@
 //! `DEXUMI_LONG=1 cargo test --release -p dexumi_export --test scale -- --nocapture` takes 10,000 of numbers
 //! alone and 1,000 with a camera, and prints what it took; `DEXUMI_EPISODES=N,M` takes others.
 
+// What the other tests need of it is not used here.
+#[allow(dead_code)]
+#[path = "formats/synthetic.rs"]
 mod synthetic;
 
 use std::time::Instant;

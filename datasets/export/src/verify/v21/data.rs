@@ -4,7 +4,8 @@ use std::path::Path;
 
 use arrow::array::RecordBatch;
 
-use super::super::{bounds, column, equal, invalid};
+use super::super::ranges::Ranges;
+use super::super::{column, equal, invalid};
 use super::meta::{Episode, Meta, OwnStats};
 use crate::error::ExportError;
 use crate::features;
@@ -15,12 +16,7 @@ use crate::v21::data_path;
 /// Checks every row and adds the files to those of `meta`.
 pub(super) fn check(dataset: &Path, meta: &mut Meta) -> Result<(), ExportError> {
     let numeric = meta.info.features.iter().filter(|(_, f)| !f.is_video());
-    let columns: Vec<(String, usize)> =
-        numeric.map(|(name, f)| (name.clone(), f.width())).collect();
-    let widths = columns.iter().map(|(_, width)| *width);
-    let none: Vec<[Vec<f64>; 2]> = widths
-        .map(|width| [vec![f64::INFINITY; width], vec![f64::NEG_INFINITY; width]])
-        .collect();
+    let none = Ranges::new(numeric.map(|(name, f)| (name.as_str(), f.width())));
     let mut all = none.clone();
     let mut stats = OwnStats::open(dataset)?;
     for (number, episode) in meta.episodes.iter().enumerate() {
@@ -39,77 +35,29 @@ pub(super) fn check(dataset: &Path, meta: &mut Meta) -> Result<(), ExportError> 
             &path,
             |_| true,
             |batch| {
-                equal(
-                    "number of columns",
-                    columns.len(),
-                    batch.num_columns(),
-                    &path,
-                )?;
-                for ((name, width), own) in columns.iter().zip(&mut own) {
-                    widen(batch, name, *width, own, &path)?;
-                }
+                own.add(batch, &path)?;
                 check_rows(batch, meta, (number as u64, episode), rows, &path)?;
                 rows += batch.num_rows() as u64;
                 Ok(())
             },
         )?;
         equal("rows", episode.length, rows, &path)?;
-        for (((name, _), own), all) in columns.iter().zip(&own).zip(&mut all) {
-            let told = &told[name];
-            bounds(
-                "min",
-                &format!("{name} of episode {number}"),
-                &own[0],
-                &told[0],
-                &stats.path,
-            )?;
-            bounds(
-                "max",
-                &format!("{name} of episode {number}"),
-                &own[1],
-                &told[1],
-                &stats.path,
-            )?;
-            for (at, (least, most)) in own[0].iter().zip(&own[1]).enumerate() {
-                all[0][at] = all[0][at].min(*least);
-                all[1][at] = all[1][at].max(*most);
-            }
-        }
+        let of = format!(" of episode {number}");
+        own.check(
+            |name| told[name].each_ref().map(Vec::as_slice),
+            &of,
+            &stats.path,
+        )?;
+        all.include(&own);
         meta.files.insert(relative);
     }
     stats.end(meta.episodes.len())?;
     let path = dataset.join("meta/stats.json");
-    for ((name, _), all) in columns.iter().zip(&all) {
-        bounds("min", name, &all[0], &meta.stats[name]["min"], &path)?;
-        bounds("max", name, &all[1], &meta.stats[name]["max"], &path)?;
-    }
-    Ok(())
-}
-
-/// Takes the values of a column into least and largest ones.
-fn widen(
-    batch: &RecordBatch,
-    name: &str,
-    width: usize,
-    [least, most]: &mut [Vec<f64>; 2],
-    path: &Path,
-) -> Result<(), ExportError> {
-    let values = column(batch, name, path)?;
-    equal(
-        format!("values of {name}"),
-        width * batch.num_rows(),
-        values.len(),
-        path,
-    )?;
-    for (at, &value) in values.iter().enumerate() {
-        if !value.is_finite() {
-            let what = format!("{name} is not finite in row {} of the file", at / width);
-            return Err(invalid(what, path));
-        }
-        least[at % width] = least[at % width].min(value);
-        most[at % width] = most[at % width].max(value);
-    }
-    Ok(())
+    all.check(
+        |name| ["min", "max"].map(|bound| &meta.stats[name][bound][..]),
+        "",
+        &path,
+    )
 }
 
 fn check_rows(

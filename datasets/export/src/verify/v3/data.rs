@@ -5,19 +5,13 @@ use std::path::{Path, PathBuf};
 
 use arrow::array::RecordBatch;
 
-use super::super::{bounds, column, equal, invalid};
+use super::super::ranges::Ranges;
+use super::super::{column, equal, invalid};
 use super::meta::Meta;
 use crate::error::ExportError;
 use crate::features;
 use crate::tables;
 use crate::timestamp::seconds_rounded_up;
-
-/// Smallest and largest value of each column of a feature.
-struct Range {
-    name: String,
-    least: Vec<f64>,
-    most: Vec<f64>,
-}
 
 /// Checks every row and adds the files read to `files`.
 pub(super) fn check(
@@ -26,13 +20,7 @@ pub(super) fn check(
     files: &mut BTreeSet<PathBuf>,
 ) -> Result<(), ExportError> {
     let numeric = meta.info.features.iter().filter(|(_, f)| !f.is_video());
-    let mut ranges: Vec<Range> = numeric
-        .map(|(name, feature)| Range {
-            name: name.clone(),
-            least: vec![f64::INFINITY; feature.width()],
-            most: vec![f64::NEG_INFINITY; feature.width()],
-        })
-        .collect();
+    let mut ranges = Ranges::new(numeric.map(|(name, f)| (name.as_str(), f.width())));
     let mut rows = 0;
     let last = meta.episodes.iter().map(|e| e.data_file).max().unwrap_or(0);
     for n in 0..=last {
@@ -43,15 +31,7 @@ pub(super) fn check(
             &path,
             |_| true,
             |batch| {
-                for range in &mut ranges {
-                    range.check(batch, &path)?;
-                }
-                equal(
-                    "number of columns",
-                    ranges.len(),
-                    batch.num_columns(),
-                    &path,
-                )?;
+                ranges.add(batch, &path)?;
                 check_rows(batch, meta, n, rows, &path)?;
                 rows += batch.num_rows() as u64;
                 Ok(())
@@ -66,36 +46,11 @@ pub(super) fn check(
         &path,
     )?;
     let path = dataset.join("meta/stats.json");
-    for Range { name, least, most } in &ranges {
-        bounds("min", name, least, &meta.stats[name]["min"], &path)?;
-        bounds("max", name, most, &meta.stats[name]["max"], &path)?;
-    }
-    Ok(())
-}
-
-impl Range {
-    fn check(&mut self, batch: &RecordBatch, path: &Path) -> Result<(), ExportError> {
-        let Self { name, least, most } = self;
-        let values = column(batch, name, path)?;
-        let width = least.len();
-        equal(
-            format!("values of {name}"),
-            width * batch.num_rows(),
-            values.len(),
-            path,
-        )?;
-        for (at, &value) in values.iter().enumerate() {
-            if !value.is_finite() {
-                return Err(invalid(
-                    format!("{name} is not finite in row {} of the file", at / width),
-                    path,
-                ));
-            }
-            least[at % width] = least[at % width].min(value);
-            most[at % width] = most[at % width].max(value);
-        }
-        Ok(())
-    }
+    ranges.check(
+        |name| ["min", "max"].map(|bound| &meta.stats[name][bound][..]),
+        "",
+        &path,
+    )
 }
 
 /// Checks the columns that every dataset has, for rows from `first` on.

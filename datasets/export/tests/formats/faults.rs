@@ -1,14 +1,15 @@
 //! What goes wrong while a dataset is written: nothing half-written is left, and
 //! the message names the fault.
 
-mod synthetic;
-
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use dexumi_export::{ExportError, Options, verify};
-use synthetic::{SMALL, assert_holds, episode, ffmpeg_is_installed, folder, jpegs, options, write};
+
+use crate::synthetic::{
+    SMALL, assert_holds, episode, ffmpeg_is_installed, folder, jpegs, options, write,
+};
 
 #[test]
 fn an_episode_with_a_broken_image_is_left_out_and_named() {
@@ -200,7 +201,7 @@ fn a_killed_export_leaves_no_dataset_and_no_child() {
     let temporary = folder();
     let out = temporary.path().join("dataset");
     let mut victim = Command::new(std::env::current_exe().unwrap())
-        .args(["--exact", "victim", "--ignored"])
+        .args(["--exact", "faults::victim", "--ignored"])
         .env(VICTIM, &out)
         .stdout(Stdio::null())
         .stderr(Stdio::null())

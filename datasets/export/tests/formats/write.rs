@@ -1,12 +1,11 @@
 //! Datasets written from synthetic episodes, by the real ffmpeg.
 
-mod synthetic;
-
 use std::path::Path;
 use std::process::Command;
 
 use dexumi_export::{Codec, Options, Progress, Quality, format, verify};
-use synthetic::{
+
+use crate::synthetic::{
     JOINTS, SMALL, assert_holds, episode, ffmpeg_is_installed, folder, jpegs, listing, options,
     run, write,
 };

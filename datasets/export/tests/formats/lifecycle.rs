@@ -1,8 +1,5 @@
 //! Datasets that are interrupted, extended, shrunk, and changed behind their manifest's back.
 
-mod stores;
-mod synthetic;
-
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
@@ -11,8 +8,9 @@ use dexumi_export::{
     Expected, ExpectedImages, ExportError, ImageSource, MANIFEST_FILE, Manifest, Options, Origin,
     Report, Resampled, check_space, format, space_needed, verify,
 };
-use stores::copy;
-use synthetic::{SMALL, assert_holds, ffmpeg_is_installed, folder, listing, options};
+
+use crate::stores::{self, copy};
+use crate::synthetic::{self, SMALL, assert_holds, ffmpeg_is_installed, folder, listing, options};
 
 /// Images that say when they are read.
 struct Watched(

@@ -1,14 +1,14 @@
-//! The checker refuses every dataset that breaks one rule.
-
-mod breaking;
-mod synthetic;
+//! The checker refuses every dataset of the v3 layout that breaks one rule.
 
 use std::sync::Arc;
 
 use arrow::array::AsArray;
-use breaking::{Break, all_are_refused, floats, integers, json, replace, reversed, table, video};
 use dexumi_export::{format, verify};
-use synthetic::{episode, ffmpeg_is_installed, jpegs, options};
+
+use crate::breaking::{
+    Break, all_are_refused, floats, integers, meta, replace, reversed, table, video,
+};
+use crate::synthetic::{episode, ffmpeg_is_installed, jpegs, options};
 
 const DATA: &str = "data/chunk-000/file-000.parquet";
 const EPISODES: &str = "meta/episodes/chunk-000/file-000.parquet";
@@ -18,23 +18,23 @@ const VIDEO: &str = "videos/observation.images.head/chunk-000/file-000.mp4";
 const BREAKS: &[Break] = &[
     (
         "a row too many",
-        |d| json(d, "info", |v| v["total_frames"] = 61.into()),
+        |d| meta(d, "info", |v| v["total_frames"] = 61.into()),
         "total_frames",
     ),
     (
         "another fps",
-        |d| json(d, "info", |v| v["fps"] = 15.into()),
+        |d| meta(d, "info", |v| v["fps"] = 15.into()),
         "timestamp of row 1",
     ),
     (
         "old version",
-        |d| json(d, "info", |v| v["codebase_version"] = "v2.0".into()),
+        |d| meta(d, "info", |v| v["codebase_version"] = "v2.0".into()),
         "codebase_version",
     ),
     (
         "a slash in a name",
         |d| {
-            json(d, "info", |v| {
+            meta(d, "info", |v| {
                 let feature = v["features"]["action"].clone();
                 v["features"]["my/action"] = feature;
             })
@@ -44,7 +44,7 @@ const BREAKS: &[Break] = &[
     (
         "undeclared column",
         |d| {
-            json(d, "info", |v| {
+            meta(d, "info", |v| {
                 v["features"].as_object_mut().unwrap().remove("phase");
             })
         },
@@ -53,7 +53,7 @@ const BREAKS: &[Break] = &[
     (
         "wrong codec",
         |d| {
-            json(d, "info", |v| {
+            meta(d, "info", |v| {
                 v["features"]["observation.images.head"]["info"]["video.codec"] = "av1".into();
             })
         },
@@ -62,7 +62,7 @@ const BREAKS: &[Break] = &[
     (
         "no q99",
         |d| {
-            json(d, "stats", |v| {
+            meta(d, "stats", |v| {
                 v["action"].as_object_mut().unwrap().remove("q99");
             })
         },
@@ -70,18 +70,18 @@ const BREAKS: &[Break] = &[
     ),
     (
         "statistics of other data",
-        |d| json(d, "stats", |v| v["action"]["min"][0] = (-9).into()),
+        |d| meta(d, "stats", |v| v["action"]["min"][0] = (-9).into()),
         "min of action",
     ),
     (
         "quantiles out of order",
-        |d| json(d, "stats", |v| v["action"]["q10"][0] = 9.into()),
+        |d| meta(d, "stats", |v| v["action"]["q10"][0] = 9.into()),
         "not in order",
     ),
     (
         "flat image statistics",
         |d| {
-            json(d, "stats", |v| {
+            meta(d, "stats", |v| {
                 v["observation.images.head"]["mean"] = serde_json::json!([0.5, 0.5, 0.5]);
             })
         },
@@ -232,5 +232,5 @@ fn every_broken_dataset_is_refused_for_its_reason() {
     let write = format("lerobot-v3").unwrap().write;
     write(&mut episodes, &good, &options(), &mut |_| {}).unwrap();
     assert_eq!(verify(&good, &options()).unwrap().rows, 60);
-    all_are_refused(&good, temporary.path(), BREAKS, &options());
+    all_are_refused(&good, temporary.path(), BREAKS);
 }

@@ -1,29 +1,19 @@
 //! The layouts of one file an episode: their files, and what the models' loaders take from them.
 
-mod synthetic;
-
 use std::collections::BTreeMap;
 use std::fs::File;
 use std::path::Path;
 
 use arrow::array::AsArray;
 use arrow::datatypes::{Float32Type, Int64Type};
-use dexumi_export::{ExportError, Options, Report, Resampled, Side, eef_9d, format, verify};
+use dexumi_export::{Options, Side, eef_9d, verify};
 use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 use serde_json::Value;
-use synthetic::{
+
+use crate::stores::write_with;
+use crate::synthetic::{
     SMALL, episode, ffmpeg_is_installed, jpegs, listing, options, plain_folder, two_hands,
 };
-
-fn write(
-    name: &str,
-    episodes: Vec<Resampled>,
-    out: &Path,
-    options: &Options,
-) -> Result<Report, ExportError> {
-    let mut episodes = episodes.into_iter().map(Ok);
-    (format(name)?.write)(&mut episodes, out, options, &mut |_| {})
-}
 
 fn json(path: &Path) -> Value {
     serde_json::from_str(&std::fs::read_to_string(path).unwrap()).unwrap()
@@ -88,7 +78,8 @@ fn every_format_has_its_files() {
         let out = root.path().join(folder);
         let chosen = choice.map_or_else(options, variant);
         let episodes = (0..2).map(|n| two_hands(n, 45, &images)).collect();
-        write(name, episodes, &out, &chosen).unwrap_or_else(|e| panic!("{name} {choice:?}: {e}"));
+        write_with(name, episodes, &out, &chosen)
+            .unwrap_or_else(|e| panic!("{name} {choice:?}: {e}"));
         let expected = std::fs::read_to_string(golden.join(file)).unwrap();
         assert_eq!(
             listing(&out),
@@ -111,7 +102,7 @@ fn rows_and_language_are_those_of_the_episode() {
     let images = jpegs("testsrc2", 45, SMALL);
     let root = plain_folder();
     let out = root.path().join("cups");
-    write(
+    write_with(
         "gr00t",
         (0..2).map(|n| two_hands(n, 45, &images)).collect(),
         &out,
@@ -194,7 +185,7 @@ fn an_action_too_wide_for_dreamzero_is_refused_and_the_ways_out_named() {
         made
     };
     let root = plain_folder();
-    let error = write(
+    let error = write_with(
         "dreamzero",
         vec![wide()],
         &root.path().join("full"),
@@ -206,14 +197,14 @@ fn an_action_too_wide_for_dreamzero_is_refused_and_the_ways_out_named() {
         "{error}"
     );
     let out = root.path().join("reduced");
-    write("dreamzero", vec![wide()], &out, &variant("reduced")).unwrap();
+    write_with("dreamzero", vec![wide()], &out, &variant("reduced")).unwrap();
     let action = &json(&out.join("meta/modality.json"))["action"];
     assert_eq!(action["right_hand"]["end"], 30);
     let out = root.path().join("wide");
-    write("dreamzero", vec![wide()], &out, &variant("wide")).unwrap();
+    write_with("dreamzero", vec![wide()], &out, &variant("wide")).unwrap();
     let yaml = std::fs::read_to_string(out.join("dreamzero.yaml")).unwrap();
     assert!(yaml.contains("max_action_dim: 48\n"), "{yaml}");
-    let error = write(
+    let error = write_with(
         "dreamzero",
         vec![wide()],
         &root.path().join("x"),
@@ -231,7 +222,7 @@ fn what_a_loader_takes_nothing_from_is_left_out_and_said() {
     let images = jpegs("testsrc2", 45, SMALL);
     let root = plain_folder();
     let episodes = vec![two_hands(0, 39, &images), two_hands(1, 40, &images)];
-    let report = write("gr00t", episodes, &root.path().join("cups"), &options()).unwrap();
+    let report = write_with("gr00t", episodes, &root.path().join("cups"), &options()).unwrap();
     assert!(
         report.rejected[0].why.contains("less than 40"),
         "{:?}",
@@ -239,7 +230,7 @@ fn what_a_loader_takes_nothing_from_is_left_out_and_said() {
     );
     let mut evaluated = two_hands(0, 30, &images);
     evaluated.task = "[pick, place]".into();
-    let error = write(
+    let error = write_with(
         "dreamzero",
         vec![evaluated],
         &root.path().join("x"),
@@ -247,7 +238,7 @@ fn what_a_loader_takes_nothing_from_is_left_out_and_said() {
     );
     let error = error.unwrap_err().to_string();
     assert!(error.contains("Python value"), "{error}");
-    let error = write(
+    let error = write_with(
         "dreamdojo",
         vec![two_hands(0, 30, &images)],
         &root.path().join("x"),
@@ -269,7 +260,7 @@ fn a_g1_has_wrists_in_its_arms_and_rests_where_nothing_was_recorded() {
     let root = plain_folder();
     let out = root.path().join("cups_g1");
     let one = || episode(0, 30, &[("head", SMALL, &images[..])]);
-    write("dreamdojo", vec![one()], &out, &options()).unwrap();
+    write_with("dreamdojo", vec![one()], &out, &options()).unwrap();
     let expected = one();
     let hand = &expected.hands[0];
     for (k, row) in vectors(&out, 0, "observation.state").iter().enumerate() {

@@ -1,8 +1,5 @@
 //! Episodes with all that the formats beside LeRobot take, and edits of what they wrote.
 
-// Each test program uses another part of it.
-#![allow(dead_code)]
-
 use std::path::{Path, PathBuf};
 
 use bytes::Bytes;
@@ -108,31 +105,6 @@ pub fn copy(from: &Path, to: &Path) {
     }
 }
 
-/// Changes a JSON file.
-pub fn json(path: &Path, change: impl FnOnce(&mut serde_json::Value)) {
-    let text = std::fs::read_to_string(path).unwrap();
-    let mut value = serde_json::from_str(&text).unwrap();
-    change(&mut value);
-    std::fs::write(path, value.to_string()).unwrap();
-}
-
-/// Changes one line of a file of JSON lines.
-pub fn line(path: &Path, number: usize, change: impl FnOnce(&mut serde_json::Value)) {
-    let text = std::fs::read_to_string(path).unwrap();
-    let mut lines: Vec<String> = text.lines().map(str::to_owned).collect();
-    let mut value = serde_json::from_str(&lines[number]).unwrap();
-    change(&mut value);
-    lines[number] = value.to_string();
-    std::fs::write(path, lines.join("\n") + "\n").unwrap();
-}
-
-/// Overwrites bytes of a file.
-pub fn patch(path: &Path, at: usize, bytes: &[u8]) {
-    let mut content = std::fs::read(path).unwrap();
-    content[at..at + bytes.len()].copy_from_slice(bytes);
-    std::fs::write(path, content).unwrap();
-}
-
 /// Numbers of a file of 64-bit floats.
 pub fn floats(path: &Path) -> Vec<f64> {
     let bytes = std::fs::read(path).unwrap();
@@ -153,76 +125,6 @@ pub fn singles(path: &Path) -> Vec<f32> {
         .iter()
         .map(|&b| f32::from_le_bytes(b))
         .collect()
-}
-
-/// Takes a stored ZIP file apart, lets its folder be changed, and puts it together.
-pub fn zipped(path: &Path, change: impl FnOnce(&Path)) {
-    let folder = tempfile::tempdir().unwrap();
-    let mut archive = zip::ZipArchive::new(std::fs::File::open(path).unwrap()).unwrap();
-    archive.extract(folder.path()).unwrap();
-    change(folder.path());
-    let mut writer = zip::ZipWriter::new(std::fs::File::create(path).unwrap());
-    let stored =
-        zip::write::SimpleFileOptions::default().compression_method(zip::CompressionMethod::Stored);
-    for name in crate::synthetic::listing(folder.path()) {
-        writer.start_file(name.clone(), stored).unwrap();
-        let bytes = std::fs::read(folder.path().join(name)).unwrap();
-        std::io::Write::write_all(&mut writer, &bytes).unwrap();
-    }
-    writer.finish().unwrap();
-}
-
-/// Writes an HDF5 file of numbers anew, with changed values of one array.
-pub fn hdf5(path: &Path, changed: &str, change: impl FnOnce(&mut Vec<f64>)) {
-    let file = hdf5_pure::File::open(path).unwrap();
-    let mut builder = hdf5_pure::FileBuilder::new();
-    let mut change = Some(change);
-    fn fill(
-        group: &hdf5_pure::Group,
-        at: String,
-        builder: &mut hdf5_pure::GroupBuilder,
-        change: &mut dyn FnMut(&str, &mut Vec<f64>),
-    ) {
-        for (name, value) in group.attrs().unwrap() {
-            builder.set_attr(&name, value);
-        }
-        for name in group.datasets().unwrap() {
-            let array = group.dataset(&name).unwrap();
-            let mut values = array.read_f64().unwrap();
-            change(&format!("{at}/{name}"), &mut values);
-            let made = builder.create_dataset(&name);
-            made.with_f64_data(&values)
-                .with_shape(&array.shape().unwrap());
-        }
-        for name in group.groups().unwrap() {
-            let mut inner = builder.create_group(&name);
-            fill(
-                &group.group(&name).unwrap(),
-                format!("{at}/{name}"),
-                &mut inner,
-                change,
-            );
-            builder.add_group(inner.finish());
-        }
-    }
-    for name in file.root().groups().unwrap() {
-        let mut group = builder.create_group(&name);
-        fill(
-            &file.group(&name).unwrap(),
-            name.clone(),
-            &mut group,
-            &mut |key, values| {
-                if key == changed
-                    && let Some(change) = change.take()
-                {
-                    change(values);
-                }
-            },
-        );
-        builder.add_group(group.finish());
-    }
-    std::fs::write(path, builder.finish().unwrap()).unwrap();
-    assert!(change.is_none(), "no array {changed}");
 }
 
 /// The golden listing of a format.
