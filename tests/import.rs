@@ -197,16 +197,8 @@ const SENSOR_RAD: [f64; 2] = [1.4, 2.6];
 fn calibrate(session: &Path, name: &str) {
     let hand = Hand::by_name(name).expect("a hand");
     let mut calibration = Calibration::new();
-    let joint = |(channel, (name, &(lower, upper))): (usize, (&str, &(f64, f64)))| JointMap {
-        name: name.to_owned(),
-        channel,
-        sensor_rad: SENSOR_RAD.to_vec(),
-        joint_rad: vec![lower, upper],
-        residual_rms_rad: 0.0,
-        residual_max_rad: 0.0,
-        leave_one_out_rms_rad: 0.0,
-        hysteresis_rad: None,
-        noise_rad: 0.0,
+    let joint = |(channel, (name, &(lower, upper))): (usize, (&str, &(f64, f64)))| {
+        JointMap::through(name, channel, SENSOR_RAD.to_vec(), vec![lower, upper])
     };
     let joints = JointCalibration {
         hand: name.to_owned(),

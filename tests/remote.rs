@@ -228,16 +228,13 @@ fn a_web_page_in_a_browser_here_neither_drives_nor_looks() {
 /// Joints that are the sensors, turn for turn: what is tested is the way to the viewer.
 fn calibration(folder: &Path) -> (std::path::PathBuf, Vec<String>) {
     let names: Vec<String> = (0..12).map(|joint| format!("joint_{joint}")).collect();
-    let joint = names.iter().enumerate().map(|(channel, name)| JointMap {
-        name: name.clone(),
-        channel,
-        sensor_rad: vec![0.0, std::f64::consts::TAU],
-        joint_rad: vec![0.0, 1.0],
-        residual_rms_rad: 0.0,
-        residual_max_rad: 0.0,
-        leave_one_out_rms_rad: 0.0,
-        hysteresis_rad: None,
-        noise_rad: 0.0,
+    let joint = names.iter().enumerate().map(|(channel, name)| {
+        JointMap::through(
+            name,
+            channel,
+            vec![0.0, std::f64::consts::TAU],
+            vec![0.0, 1.0],
+        )
     });
     let joints = JointCalibration {
         hand: "xhand_right".to_owned(),

@@ -270,15 +270,14 @@ fn map_of(channel: usize, name: &str, held: &[Held]) -> Result<JointMap, JointsE
     let noise_sensor = held.iter().map(|v| v.noise_rad).sum::<f64>() / held.len() as f64;
     let gain = (knots[knots.len() - 1].1 - knots[0].1) / (knots[knots.len() - 1].0 - knots[0].0);
     let mut map = JointMap {
-        name: name.to_owned(),
-        channel,
-        sensor_rad: knots.iter().map(|knot| knot.0).collect(),
-        joint_rad: knots.iter().map(|knot| knot.1).collect(),
-        residual_rms_rad: 0.0,
-        residual_max_rad: 0.0,
-        leave_one_out_rms_rad: 0.0,
         hysteresis_rad: hysteresis(held, &levels, gain),
         noise_rad: noise_sensor * gain.abs(),
+        ..JointMap::through(
+            name,
+            channel,
+            knots.iter().map(|knot| knot.0).collect(),
+            knots.iter().map(|knot| knot.1).collect(),
+        )
     };
     let errors: Vec<f64> = held
         .iter()

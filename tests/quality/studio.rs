@@ -258,16 +258,13 @@ impl Studio {
         let joints = self.hand.variable_names().zip(self.hand.limits());
         let joint = joints
             .enumerate()
-            .map(|(channel, (name, &(lower, upper)))| JointMap {
-                name: name.to_owned(),
-                channel,
-                sensor_rad: SENSOR_RAD.to_vec(),
-                joint_rad: vec![lower - BEYOND_RAD, upper + BEYOND_RAD],
-                residual_rms_rad: 0.0,
-                residual_max_rad: 0.0,
-                leave_one_out_rms_rad: 0.0,
-                hysteresis_rad: None,
-                noise_rad: 0.0,
+            .map(|(channel, (name, &(lower, upper)))| {
+                JointMap::through(
+                    name,
+                    channel,
+                    SENSOR_RAD.to_vec(),
+                    vec![lower - BEYOND_RAD, upper + BEYOND_RAD],
+                )
             });
         let mut calibration = Calibration::new();
         calibration.joints.insert(

@@ -92,6 +92,21 @@ pub struct MappedAngle {
 }
 
 impl JointMap {
+    /// A map through these knots [rad], of which no error is known: residuals and noise are 0.
+    pub fn through(name: &str, channel: usize, sensor_rad: Vec<f64>, joint_rad: Vec<f64>) -> Self {
+        Self {
+            name: name.to_owned(),
+            channel,
+            sensor_rad,
+            joint_rad,
+            residual_rms_rad: 0.0,
+            residual_max_rad: 0.0,
+            leave_one_out_rms_rad: 0.0,
+            hysteresis_rad: None,
+            noise_rad: 0.0,
+        }
+    }
+
     /// Joint angle of a sensor angle [rad] on the circle.
     pub fn apply(&self, sensor_rad: f64) -> MappedAngle {
         let (first, last) = (
@@ -276,17 +291,7 @@ mod tests {
     use super::*;
 
     fn map(sensor_rad: Vec<f64>, joint_rad: Vec<f64>) -> JointMap {
-        JointMap {
-            name: "joint".to_owned(),
-            channel: 0,
-            sensor_rad,
-            joint_rad,
-            residual_rms_rad: 0.0,
-            residual_max_rad: 0.0,
-            leave_one_out_rms_rad: 0.0,
-            hysteresis_rad: None,
-            noise_rad: 0.0,
-        }
+        JointMap::through("joint", 0, sensor_rad, joint_rad)
     }
 
     proptest! {

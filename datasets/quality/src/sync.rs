@@ -1,15 +1,17 @@
 //! Whether images are stamped when their motion was measured: motion in the image against
 //! motion of trackers and joints, over a lag.
 
+mod fit;
+mod reference;
+
 use std::ops::Range;
 
-use dexumi_episode::{
-    Delta, SessionTime,
-    align::{Interpolate, Timeline, Track},
-};
-use nalgebra::{DMatrix, Isometry3};
+use dexumi_episode::{Delta, SessionTime, align::Timeline};
 
 use crate::{flow::SHIFTS, measured::Measured, metric::Found};
+use fit::{Fit, explained, fit, tamed};
+pub(crate) use reference::motion_between;
+use reference::{Reference, references};
 
 /// Lags that are tried: ± this, in steps of a grid [s] (Grabette).
 const MOST_LAG_S: f64 = 0.5;
@@ -30,8 +32,6 @@ const SURE: f64 = 3.0;
 /// Twice as many images make a lag known about as much better, no more: above so many times that error it
 /// is not worth while.
 const NEAR: f64 = 2.0;
-/// Motion beyond so many medians counts as that much: one bad image shall not decide.
-const MOST_MEDIANS: f64 = 6.0;
 
 /// Two images that follow each other.
 #[derive(Debug, Clone, Copy)]
@@ -67,312 +67,6 @@ impl Lag {
             crate::Plot::line(name, points)
         };
         vec![line("seen", |one| one.1), line("explained", |one| one.2)]
-    }
-}
-
-/// Something whose motion is known, on the grid of lags: numbers of which each image motion is
-/// held to be a linear function of their change; NaN in gaps.
-struct Reference {
-    name: String,
-    origin: SessionTime,
-    dimensions: usize,
-    points: Vec<f64>,
-    /// Of a body: its change is seen from itself, as by a camera on it. 6 numbers: place, and
-    /// rotation vector from the first pose; else as they are.
-    poses: Option<Vec<Option<Isometry3<f64>>>>,
-}
-
-impl Reference {
-    fn new(name: String, (from, to): (SessionTime, SessionTime), dimensions: usize) -> Self {
-        let steps = ((to - from).secs_f64() / GRID_S).ceil() as usize + 2;
-        Self {
-            name,
-            origin: from,
-            dimensions,
-            points: vec![f64::NAN; steps * dimensions],
-            poses: None,
-        }
-    }
-
-    fn times(&self) -> impl Iterator<Item = (usize, SessionTime)> + use<> {
-        let (origin, steps) = (self.origin, self.points.len() / self.dimensions);
-        (0..steps).map(move |step| (step, origin + Delta::from_secs_f64(step as f64 * GRID_S)))
-    }
-
-    /// A body's motion in the world.
-    fn in_world(name: &str, track: &Track<Isometry3<f64>>, span: Span, max_gap: Delta) -> Self {
-        let mut one = Self::new(format!("the {name} tracker"), span, 6);
-        let mut last: Option<Isometry3<f64>> = None;
-        let mut turned = nalgebra::Vector3::zeros();
-        for (step, time) in one.times() {
-            let Some(pose) = track.at(time, max_gap) else {
-                last = None;
-                continue;
-            };
-            // Small turns add up as vectors of the world.
-            if let Some(last) = last {
-                turned += (pose.rotation * last.rotation.inverse()).scaled_axis();
-            }
-            last = Some(pose);
-            let place = pose.translation.vector;
-            let row = &mut one.points[6 * step..6 * step + 6];
-            row[..3].copy_from_slice(place.as_slice());
-            row[3..].copy_from_slice(turned.as_slice());
-        }
-        one
-    }
-
-    /// A body's motion as it is seen from the body.
-    fn on_body(name: &str, track: &Track<Isometry3<f64>>, span: Span, max_gap: Delta) -> Self {
-        let mut one = Self::new(format!("the {name} tracker, seen from it"), span, 6);
-        let poses = one.times().map(|(_, time)| track.at(time, max_gap));
-        one.poses = Some(poses.collect());
-        one
-    }
-
-    fn joints(side: &str, tracks: &[Track<f64>], span: Span, max_gap: Delta) -> Self {
-        let mut one = Self::new(format!("the {side} joints"), span, tracks.len());
-        for (step, time) in one.times() {
-            for (joint, track) in tracks.iter().enumerate() {
-                let value = track.at(time, max_gap).unwrap_or(f64::NAN);
-                one.points[step * tracks.len() + joint] = value;
-            }
-        }
-        one
-    }
-
-    /// Its change between two times, appended to `row`; `false` in a gap.
-    fn change(&self, a: SessionTime, b: SessionTime, row: &mut Vec<f64>) -> bool {
-        let place = |time: SessionTime| {
-            let x = (time - self.origin).secs_f64() / GRID_S;
-            let step = x.floor().max(0.0);
-            (step as usize, x - step)
-        };
-        let ((a, fa), (b, fb)) = (place(a), place(b));
-        if let Some(poses) = &self.poses {
-            let pose = |step: usize, part: f64| {
-                let pair = poses.get(step..step + 2)?;
-                Some(Isometry3::between(
-                    pair[0].as_ref()?,
-                    pair[1].as_ref()?,
-                    part,
-                ))
-            };
-            let (Some(from), Some(to)) = (pose(a, fa), pose(b, fb)) else {
-                return false;
-            };
-            let moved = from.inv_mul(&to);
-            row.extend(moved.translation.vector.iter());
-            row.extend(moved.rotation.scaled_axis().iter());
-            return true;
-        }
-        let d = self.dimensions;
-        let at = |step: usize| self.points.get(step * d..(step + 2) * d);
-        let (Some(p), Some(q)) = (at(a), at(b)) else {
-            return false;
-        };
-        let begin = row.len();
-        row.extend((0..d).map(|k| {
-            let from = p[k] + fa * (p[d + k] - p[k]);
-            let to = q[k] + fb * (q[d + k] - q[k]);
-            to - from
-        }));
-        row[begin..].iter().all(|value| value.is_finite())
-    }
-}
-
-type Span = (SessionTime, SessionTime);
-
-/// What images are held against: each tracker, seen from the world (by a camera that stands still) and
-/// from itself (by one that it carries); and each side's joints, where there is no tracker.
-fn references(timeline: &Timeline, span: Span) -> Vec<Reference> {
-    let max_gap = timeline.max_gap;
-    let mut all = Vec::new();
-    for (name, track) in &timeline.poses {
-        all.push(Reference::in_world(name, track, span, max_gap));
-        all.push(Reference::on_body(name, track, span, max_gap));
-    }
-    if all.is_empty() {
-        for (side, joints) in &timeline.joints {
-            all.push(Reference::joints(side, &joints.tracks, span, max_gap));
-        }
-    }
-    all
-}
-
-/// How much the trackers and joints move in a span of time, for choosing among spans.
-pub(crate) fn motion_between(timeline: &Timeline, from: SessionTime, seconds: f64) -> f64 {
-    fn varies<T: Interpolate>(
-        track: &Track<T>,
-        from: SessionTime,
-        seconds: f64,
-        max_gap: Delta,
-        distance: impl Fn(&T, &T) -> f64,
-    ) -> f64 {
-        let at = |k: usize| from + Delta::from_secs_f64(seconds * k as f64 / 100.0);
-        let moves = (0..100).filter_map(|k| {
-            let (a, b) = (track.at(at(k), max_gap)?, track.at(at(k + 1), max_gap)?);
-            Some(distance(&a, &b).powi(2))
-        });
-        moves.sum::<f64>()
-    }
-    let max_gap = timeline.max_gap;
-    let turns = timeline.poses.values().map(|track| {
-        varies(track, from, seconds, max_gap, |a, b| {
-            a.rotation.angle_to(&b.rotation)
-        })
-    });
-    let joints = timeline.joints.values().flat_map(|joints| &joints.tracks);
-    let joints = joints.map(|track| varies(track, from, seconds, max_gap, |a, b| (b - a).abs()));
-    turns.chain(joints).sum()
-}
-
-/// The image's motion of each pair, without what is far out of what that part usually does.
-fn tamed(pairs: &[Pair]) -> Vec<[f64; SHIFTS]> {
-    let mut tamed: Vec<[f64; SHIFTS]> = pairs.iter().map(|pair| pair.moved).collect();
-    for part in 0..SHIFTS {
-        let mut sizes: Vec<f64> = tamed.iter().map(|moved| moved[part].abs()).collect();
-        sizes.sort_by(f64::total_cmp);
-        let most = MOST_MEDIANS * sizes[sizes.len() / 2].max(1e-3);
-        for moved in &mut tamed {
-            moved[part] = moved[part].clamp(-most, most);
-        }
-    }
-    tamed
-}
-
-/// How well a reference explains the image at one lag.
-struct Fit {
-    /// Mean size of what is left unexplained, over that of the motion itself, block by block: sums
-    /// of both for each part of the picture.
-    left: Vec<[f64; SHIFTS]>,
-    motion: Vec<[f64; SHIFTS]>,
-    /// Pairs that have a counterpart at this lag.
-    count: usize,
-    /// For what each number of the reference counts, for each part of the picture.
-    coefficients: Vec<[f64; SHIFTS]>,
-    /// The multiple correlation of the part that is explained best.
-    correlation: f64,
-}
-
-/// Least squares of each part's motion on the reference's; `None` where too little is known.
-fn fit(reference: &Reference, pairs: &[Pair], seen: &[[f64; SHIFTS]], lag_s: f64) -> Option<Fit> {
-    // With a 1, for a camera that drifts.
-    let n = reference.dimensions + 1;
-    let lag = Delta::from_secs_f64(lag_s);
-    let mut rows: Vec<f64> = Vec::with_capacity(pairs.len() * n);
-    let mut known: Vec<usize> = Vec::with_capacity(pairs.len());
-    for (index, pair) in pairs.iter().enumerate() {
-        let begin = rows.len();
-        if reference.change(pair.from - lag, pair.to - lag, &mut rows) {
-            rows.push(1.0);
-            known.push(index);
-        } else {
-            rows.truncate(begin);
-        }
-    }
-    // A lag at which half of the images have no counterpart says little.
-    if 2 * known.len() < pairs.len() || known.len() < 4 * n {
-        return None;
-    }
-    let mut xx = vec![0.0; n * n];
-    let mut xy = vec![[0.0; SHIFTS]; n];
-    let mut sums = [0.0; SHIFTS];
-    for (x, &index) in rows.chunks_exact(n).zip(&known) {
-        for ((&of_row, squares), products) in x.iter().zip(xx.chunks_exact_mut(n)).zip(&mut xy) {
-            for (square, of_column) in squares.iter_mut().zip(x) {
-                *square += of_row * of_column;
-            }
-            for (product, y) in products.iter_mut().zip(&seen[index]) {
-                *product += of_row * y;
-            }
-        }
-        for (sum, y) in sums.iter_mut().zip(&seen[index]) {
-            *sum += y;
-        }
-    }
-    // As little stiffness as keeps what does not move out of it.
-    let mut xx = DMatrix::from_row_slice(n, n, &xx);
-    let scale: Vec<f64> = (0..n).map(|i| 1.0 / (xx[(i, i)] + 1e-12).sqrt()).collect();
-    for (i, &of_row) in scale.iter().enumerate() {
-        for (j, &of_column) in scale.iter().enumerate() {
-            xx[(i, j)] *= of_row * of_column;
-        }
-        xx[(i, i)] += 1e-9;
-    }
-    let scaled = DMatrix::from_fn(n, SHIFTS, |i, part| xy[i][part] * scale[i]);
-    let solved = xx.cholesky()?.solve(&scaled);
-    let coefficients: Vec<[f64; SHIFTS]> = (0..n)
-        .map(|i| std::array::from_fn(|part| solved[(i, part)] * scale[i]))
-        .collect();
-    let count = known.len() as f64;
-    let mut left = vec![[0.0; SHIFTS]; BLOCKS];
-    let mut motion = vec![[0.0; SHIFTS]; BLOCKS];
-    let (mut unexplained, mut all) = ([0.0; SHIFTS], [0.0; SHIFTS]);
-    for (x, &index) in rows.chunks_exact(n).zip(&known) {
-        let block = index * BLOCKS / pairs.len();
-        let explained = explained(x, &coefficients);
-        let (left, motion) = (&mut left[block], &mut motion[block]);
-        for part in 0..SHIFTS {
-            let about = seen[index][part] - sums[part] / count;
-            let rest = seen[index][part] - explained[part];
-            left[part] += rest.abs();
-            motion[part] += about.abs();
-            unexplained[part] += rest * rest;
-            all[part] += about * about;
-        }
-    }
-    // Without what any reference of as many numbers explains by chance.
-    let chance = (count - 1.0) / (count - n as f64);
-    let correlation = (0..SHIFTS)
-        .filter(|part| all[*part] > 0.0)
-        .map(|part| {
-            (1.0 - chance * unexplained[part] / all[part])
-                .max(0.0)
-                .sqrt()
-        })
-        .fold(0.0, f64::max);
-    Some(Fit {
-        left,
-        motion,
-        count: known.len(),
-        coefficients,
-        correlation,
-    })
-}
-
-/// Motion of each part of the picture by a row of the reference.
-fn explained(row: &[f64], coefficients: &[[f64; SHIFTS]]) -> [f64; SHIFTS] {
-    let mut explained = [0.0; SHIFTS];
-    for (x, coefficients) in row.iter().zip(coefficients) {
-        for (explained, c) in explained.iter_mut().zip(coefficients) {
-            *explained += x * c;
-        }
-    }
-    explained
-}
-
-impl Fit {
-    /// How much is explained: minus the mean logarithm, over the parts of the picture, of the share
-    /// of their motion that is left. Without a block, or with all.
-    fn score(&self, left_out: Option<usize>) -> f64 {
-        let sum = |of: &[[f64; SHIFTS]], part: usize| {
-            let blocks = of.iter().enumerate();
-            let kept = blocks.filter(|(block, _)| Some(*block) != left_out);
-            kept.map(|(_, sums)| sums[part]).sum::<f64>()
-        };
-        let n = self.coefficients.len() as f64;
-        let chance = self.count as f64 / (self.count as f64 - n);
-        let logarithms = (0..SHIFTS).map(|part| {
-            let (left, motion) = (sum(&self.left, part), sum(&self.motion, part));
-            // A part of nothing, such as a wall, has no motion to explain.
-            if motion > 1e-9 {
-                (chance * left / motion).max(1e-6).ln()
-            } else {
-                0.0
-            }
-        });
-        -logarithms.sum::<f64>() / SHIFTS as f64
     }
 }
 
@@ -569,6 +263,9 @@ pub(crate) fn sync_residual(measured: &Measured<'_>) -> Vec<Found> {
 
 #[cfg(test)]
 mod tests {
+    use dexumi_episode::align::Track;
+    use nalgebra::Isometry3;
+
     use super::*;
 
     /// A wrist that turns by sums of sines, in a timeline of its own.

@@ -101,16 +101,8 @@ fn rig() -> Rig {
 
 fn calibration(hand: &Hand) -> Calibration {
     let joint = hand.variable_names().zip(hand.limits()).enumerate();
-    let joint = joint.map(|(channel, (name, &(lower, upper)))| JointMap {
-        name: name.to_owned(),
-        channel,
-        sensor_rad: SENSOR_RAD.to_vec(),
-        joint_rad: vec![lower, upper],
-        residual_rms_rad: 0.0,
-        residual_max_rad: 0.0,
-        leave_one_out_rms_rad: 0.0,
-        hysteresis_rad: None,
-        noise_rad: 0.0,
+    let joint = joint.map(|(channel, (name, &(lower, upper)))| {
+        JointMap::through(name, channel, SENSOR_RAD.to_vec(), vec![lower, upper])
     });
     let mut calibration = Calibration::new();
     calibration.joints.insert(
