@@ -15,8 +15,8 @@ use nix::{
 };
 
 use crate::{
-    program::{dexumi, long, run_well, text},
-    quality::studio::{Dice, Studio},
+    program::{dexumi, json, long, run_well, text},
+    quality::studio::{Dice, Studio, Take},
 };
 
 /// A session of short episodes.
@@ -188,14 +188,15 @@ fn a_dataset_grows_shrinks_and_is_written_once_more() {
     let output = run_well(&["extend", text(&dataset), text(&session)], &[0, 3]);
     let said = String::from_utf8_lossy(&output.stderr);
     assert!(
-        said.contains("2 episodes are added, 2 are in the dataset already"),
+        said.contains("2 of 4 given are in the dataset already")
+            && said.contains("2 episodes added"),
         "{said}"
     );
     assert!(said.contains("4 videos were finished before"), "{said}");
     assert_same(&fresh("all", &[0, 1, 2, 3]), &dataset, "extended");
     let before = tree(&dataset);
     let output = run_well(&["extend", text(&dataset), text(&session)], &[0]);
-    assert!(String::from_utf8_lossy(&output.stderr).contains("0 episodes are added, 4"));
+    assert!(String::from_utf8_lossy(&output.stderr).contains("nothing to add"));
     assert_eq!(tree(&dataset), before);
 
     // Whatever names an episode names it.
@@ -204,7 +205,7 @@ fn a_dataset_grows_shrinks_and_is_written_once_more() {
     let said = String::from_utf8_lossy(&output.stderr);
     assert!(said.contains("2 episodes withdrawn"), "{said}");
     assert_same(&fresh("some", &[0, 2]), &dataset, "withdrawn");
-    let refused = run_well(&["withdraw", text(&dataset), "2"], &[1]);
+    let refused = run_well(&["withdraw", text(&dataset), "2"], &[10]);
     let said = String::from_utf8_lossy(&refused.stderr);
     assert!(
         said.contains("no episode of") && said.contains("below 2"),
@@ -225,7 +226,7 @@ fn a_dataset_grows_shrinks_and_is_written_once_more() {
     std::fs::rename(&moved, &session).expect("movable");
     let output = run_well(&["rebuild", text(&dataset), "--out", text(&again)], &[0, 3]);
     let said = String::from_utf8_lossy(&output.stderr);
-    assert!(said.contains("files are the same to the byte"), "{said}");
+    assert!(said.contains("are the same to the byte"), "{said}");
 
     // Old and new numbers are not mixed.
     let before = tree(&dataset);
@@ -239,6 +240,122 @@ fn a_dataset_grows_shrinks_and_is_written_once_more() {
     assert!(said.contains("has changed"), "{said}");
     assert_eq!(tree(&dataset), before);
     assert!(!folder.path().join("dataset.partial").exists());
+}
+
+#[test]
+fn a_recording_is_in_a_dataset_once_and_leaves_it_altogether() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let session = session(folder.path(), 2);
+    let copy = folder.path().join("copy.mcap");
+    std::fs::copy(episode(&session, 0), &copy).expect("copied");
+    let dataset = folder.path().join("dataset");
+    let given = [&session, &episode(&session, 0), &copy];
+    let output = run_well(
+        &arguments(&given.map(PathBuf::as_path), "lerobot-v3", &dataset),
+        &[0, 3],
+    );
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(said.contains("2 recordings given twice"), "{said}");
+    assert!(said.contains("2 episodes, "), "{said}");
+
+    // Behind a link, nothing is left where it was either.
+    let link = folder.path().join("link");
+    std::os::unix::fs::symlink(&dataset, &link).expect("a link");
+    run_well(&["withdraw", text(&link), text(&copy)], &[0, 3]);
+    assert!(link.is_symlink());
+    let output = run_well(&["verify", text(&dataset)], &[0]);
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(said.contains("1 episode, "), "{said}");
+}
+
+#[test]
+fn a_sensor_that_dies_does_not_end_the_episode_and_a_camera_that_dies_is_said() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let studio = Studio::open(0);
+    let steps = |name: &str, break_it: &dyn Fn(&mut Take)| {
+        let mut take = studio.take(300, 3.0);
+        break_it(&mut take);
+        let session = folder.path().join(name);
+        studio.write(&take, &session, 0);
+        let out = folder.path().join(format!("{name}-dataset"));
+        let mut all = arguments(&[&session], "lerobot-v3", &out);
+        all.extend(["--keep-idle", "--json"]);
+        let output = run_well(&all, &[0, 3]);
+        let said = String::from_utf8_lossy(&output.stderr).into_owned();
+        (
+            json(&output)["dataset"]["rows"].as_u64().expect("rows"),
+            said,
+        )
+    };
+    let (whole, _) = steps("whole", &|_| {});
+    assert!(whole > 80, "{whole}");
+    let (without_force, _) = steps("force", &|take| take.forces[0].retain(|one| one.t < 1.0));
+    assert_eq!(without_force, whole);
+    let (short, said) = steps("camera", &|take| take.images[0].retain(|one| one.t < 1.5));
+    assert!((40..50).contains(&short), "{short}");
+    assert!(said.contains("are cut off at its ends"), "{said}");
+}
+
+#[test]
+fn what_the_machine_lacks_costs_no_episode() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let session = session(folder.path(), 2);
+    let dataset = folder.path().join("dataset");
+    let first = episode(&session, 0);
+    run_well(&arguments(&[&first], "lerobot-v3", &dataset), &[0, 3]);
+    let before = tree(&dataset);
+    // Its motion has to be made anew, and cannot be written.
+    let derived = std::fs::read_dir(session.join("derived")).expect("results");
+    let motion = derived
+        .map(|entry| entry.expect("an entry").path())
+        .find(|path| path.to_string_lossy().contains("episode_0000.retarget"))
+        .expect("its motion");
+    std::fs::remove_file(&motion).expect("removable");
+    std::fs::create_dir_all(motion.join("in the way")).expect("a folder");
+    let output = run_well(
+        &["extend", text(&dataset), text(&episode(&session, 1))],
+        &[1],
+    );
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(said.contains("episode_0000.mcap"), "{said}");
+    assert_eq!(tree(&dataset), before);
+}
+
+#[test]
+fn a_card_may_be_edited_and_what_git_adds_is_no_matter() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let session = session(folder.path(), 2);
+    let dataset = folder.path().join("dataset");
+    run_well(
+        &arguments(&[&episode(&session, 0)], "lerobot-v3", &dataset),
+        &[0, 3],
+    );
+    let card = dataset.join("README.md");
+    let edited = std::fs::read_to_string(&card).expect("a card") + "\nCite us.\n";
+    std::fs::write(&card, &edited).expect("writable");
+    std::fs::create_dir_all(dataset.join(".git/objects")).expect("a folder");
+    std::fs::write(dataset.join(".git/HEAD"), "ref").expect("writable");
+    std::fs::write(dataset.join(".gitattributes"), "*.mp4 lfs").expect("writable");
+    let output = run_well(&["verify", text(&dataset)], &[0]);
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(said.contains("README.md was edited"), "{said}");
+    run_well(&["extend", text(&dataset), text(&session)], &[0, 3]);
+    let kept = folder.path().join("dataset.README.md");
+    assert_eq!(std::fs::read_to_string(kept).expect("kept"), edited);
+    assert!(dataset.join(".git/HEAD").is_file() && dataset.join(".gitattributes").is_file());
+
+    // Anything else is told as what it is.
+    let data = dataset.join("data/chunk-000/file-000.parquet");
+    let mut bytes = std::fs::read(&data).expect("data");
+    let middle = bytes.len() / 2;
+    bytes[middle] ^= 1;
+    std::fs::write(&data, bytes).expect("writable");
+    let output = run_well(&["verify", text(&dataset)], &[10]);
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(
+        said.contains("was changed since") && said.contains("file-000.parquet"),
+        "{said}"
+    );
 }
 
 #[test]

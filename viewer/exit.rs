@@ -61,6 +61,7 @@ impl Exit {
                     ExportError::UnknownFormat { .. }
                     | ExportError::UnknownVariant { .. }
                     | ExportError::PathName { .. }
+                    | ExportError::Choice { .. }
                     | ExportError::Invalid { .. }
                     | ExportError::Changed { .. }
                     | ExportError::Episode { .. } => Self::BadInput,
@@ -94,6 +95,7 @@ impl Exit {
         match error {
             EpisodeError::Config { .. }
             | EpisodeError::Damaged { .. }
+            | EpisodeError::Unfinished { .. }
             | EpisodeError::Nothing { .. }
             | EpisodeError::Content { .. } => Self::BadInput,
             _ => Self::Failed,

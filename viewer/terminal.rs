@@ -55,6 +55,11 @@ impl Progress {
     }
 }
 
+/// 1 as "1 episode", 2 as "2 episodes".
+pub fn counted(count: usize, what: &str) -> String {
+    format!("{count} {what}{}", if count == 1 { "" } else { "s" })
+}
+
 /// 1234567 as "1.2 MB".
 pub fn bytes(count: u64) -> String {
     let count = count as f64;

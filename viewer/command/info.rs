@@ -127,8 +127,19 @@ impl Info {
     pub fn run(self) -> Result<Exit> {
         let mut lossy = false;
         let mut reports = Vec::new();
-        for path in all_episodes(&self.paths)? {
-            let (report, ledger) = report(&path)?;
+        let mut failure = None;
+        let paths = all_episodes(&self.paths)?;
+        for path in &paths {
+            let (report, ledger) = match report(path) {
+                Ok(read) => read,
+                Err(error) if paths.len() == 1 => return Err(error),
+                // Of several, the others are told as well.
+                Err(error) => {
+                    eprintln!("failed: {error:#}");
+                    failure.get_or_insert(error);
+                    continue;
+                }
+            };
             lossy |= report.recovered.is_some() || ledger.values().any(|counts| !counts.is_clean());
             if !self.json {
                 print(&report, &ledger);
@@ -137,6 +148,9 @@ impl Info {
         }
         if self.json {
             print_json(&reports)?;
+        }
+        if let Some(error) = failure {
+            return Ok(Exit::of(&error));
         }
         Ok(if lossy { Exit::Lossy } else { Exit::Done })
     }

@@ -25,7 +25,7 @@ use std::{
 use anyhow::{Context, Result};
 use clap::{Args, Parser, Subcommand};
 use dexumi_episode::{
-    Calibration, Delta, Episode, StreamKind,
+    Calibration, Delta, Episode, EpisodeError, StreamKind,
     align::{DEFAULT_MAX_GAP, Timeline},
     episodes_in, find_calibration,
 };
@@ -184,6 +184,21 @@ pub struct Aligned {
 }
 
 impl Alignment {
+    /// Whether the calibration that is given can be read.
+    ///
+    /// # Errors
+    /// It cannot.
+    pub fn check(&self) -> Result<()> {
+        if let Some(path) = &self.calibration {
+            if !path.exists() {
+                let what = "no such file, expected the calibration that --calibration names";
+                return Err(EpisodeError::content(what, path).into());
+            }
+            Calibration::load(path)?;
+        }
+        Ok(())
+    }
+
     /// Opens and aligns an episode.
     ///
     /// # Errors
@@ -245,7 +260,8 @@ pub fn all_episodes(paths: &[PathBuf]) -> Result<Vec<PathBuf>> {
     let mut episodes = Vec::new();
     for path in paths {
         if !path.exists() {
-            anyhow::bail!("no such file or folder: {}", path.display());
+            let what = "no such file or folder, expected episodes or a session";
+            return Err(EpisodeError::content(what, path).into());
         }
         episodes.extend(episodes_in(path)?);
     }

@@ -4,10 +4,10 @@ use std::path::PathBuf;
 
 use anyhow::Result;
 use clap::Args;
-use dexumi_export::{Options, verify};
+use dexumi_export::{CARD_FILE, Options, verify};
 
 use super::print_json;
-use crate::Exit;
+use crate::{Exit, terminal::counted};
 
 /// Check a dataset strictly: every row, every packet of every video, all metadata, and that no file
 /// was changed, lost or added since it was written.
@@ -36,12 +36,19 @@ impl Verify {
     pub fn run(&self) -> Result<Exit> {
         let found = verify(&self.dataset, &Options::default())?;
         eprintln!(
-            "valid {}: {} episodes, {} steps, {} sentences, {} videos",
-            found.format, found.episodes, found.rows, found.tasks, found.videos
+            "valid {}: {}, {}, {}, {}",
+            found.format,
+            counted(found.episodes as usize, "episode"),
+            counted(found.rows as usize, "step"),
+            counted(found.tasks as usize, "sentence"),
+            counted(found.videos, "video")
         );
         match found.files {
             Some(files) => eprintln!("{files} files are what the manifest says"),
             None => eprintln!("no manifest: it is not known what the dataset was made from"),
+        }
+        if found.is_card_edited {
+            eprintln!("note: {CARD_FILE} was edited since the dataset was written");
         }
         if self.json {
             print_json(&found)?;

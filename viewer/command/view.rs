@@ -58,6 +58,18 @@ impl View {
             Some(path) => (path.clone(), false),
             None => (self.episode.with_extension("rrd"), true),
         };
+        // Before a hundred megabytes are written for it.
+        if open {
+            let asked = std::process::Command::new("rerun")
+                .arg("--version")
+                .stdout(std::process::Stdio::null())
+                .stderr(std::process::Stdio::null())
+                .status();
+            asked.context(
+                "cannot start the Rerun viewer; install it (pip install rerun-sdk==0.36.3) and make sure that \
+                 `rerun` is in PATH, or write a recording by --save",
+            )?;
+        }
         let report = self.write(&out)?;
         for note in &report.notes {
             eprintln!("note: {note}");

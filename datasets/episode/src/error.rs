@@ -37,8 +37,19 @@ pub enum EpisodeError {
         /// The file.
         path: PathBuf,
     },
-    /// The MCAP container is damaged or unfinished.
-    #[error("episode is not a whole MCAP file: {problem}; run `dexumi recover` on {}", path.display())]
+    /// An episode whose recording was cut off.
+    #[error("the recording was cut off; run `dexumi recover` on {}", path.display())]
+    Unfinished {
+        /// The file.
+        path: PathBuf,
+    },
+    /// The MCAP container is damaged.
+    #[error(
+        "episode is not a whole MCAP file: {problem}; what can be read of it is saved by `dexumi recover` once it \
+         is renamed to {}.partial: {}",
+        path.file_name().unwrap_or_default().display(),
+        path.display()
+    )]
     Damaged {
         /// What was found.
         problem: String,

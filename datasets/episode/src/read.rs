@@ -80,6 +80,12 @@ impl EpisodeFile {
     /// It cannot be read, or is no whole MCAP file.
     pub fn open(path: &Path) -> Result<Self, EpisodeError> {
         let file = File::open(path).map_err(EpisodeError::io("open", path))?;
+        if path.is_dir() {
+            return Err(EpisodeError::content(
+                "a folder, expected an episode, such as one of the files episode_0000.mcap",
+                path,
+            ));
+        }
         // SAFETY: a finished episode is immutable by contract; whoever truncates
         // it under a reader gets SIGBUS, as with any mapped file.
         let map = unsafe { Mmap::map(&file) }.map_err(EpisodeError::io("map", path))?;
@@ -87,6 +93,12 @@ impl EpisodeFile {
             problem,
             path: path.to_owned(),
         };
+        if !map.starts_with(mcap::MAGIC) {
+            return Err(EpisodeError::content(
+                "no MCAP file by its first bytes, expected an episode",
+                path,
+            ));
+        }
         if !layout::summary_is_sound(&map) {
             return Err(damaged("its summary is cut off or damaged".to_owned()));
         }
@@ -426,8 +438,7 @@ impl Episode {
             .extension()
             .is_some_and(|extension| extension == "partial")
         {
-            return Err(EpisodeError::Damaged {
-                problem: "its recording was cut off".to_owned(),
+            return Err(EpisodeError::Unfinished {
                 path: path.to_owned(),
             });
         }

@@ -183,6 +183,11 @@ pub(crate) fn write<C: Container>(
             Ok(())
         };
         match episode.and_then(&mut add) {
+            Err(error) if error.concerns_one_episode() && received < options.required => {
+                return Err(ExportError::Lost {
+                    why: error.to_string(),
+                });
+            }
             Err(error) if ExportError::concerns_one_episode(&error) => rejected.push(Rejected {
                 received,
                 why: error.to_string(),
@@ -246,8 +251,12 @@ impl Book<'_> {
         (codec, encoder): (&str, &str),
         rejected: &[Rejected],
     ) -> Result<(), ExportError> {
-        let variant = format(name)?.variant(self.options)?;
-        let mut manifest = Manifest::new(name, Configuration::of(self.options, variant));
+        let format = format(name)?;
+        let mut configuration = Configuration::of(self.options, format.variant(self.options)?);
+        if format.has_stills {
+            codec.clone_into(&mut configuration.codec);
+        }
+        let mut manifest = Manifest::new(name, configuration);
         codec.clone_into(&mut manifest.codec);
         encoder.clone_into(&mut manifest.encoder);
         self.parts.ffmpeg().clone_into(&mut manifest.ffmpeg);

@@ -42,7 +42,8 @@ pub(crate) const FORMAT: Format = Format {
         ),
         (
             OWN,
-            "wrists and hands as they are, for action slots 169 to 220; DREAMDOJO.md says what to add",
+            "wrists and hands as they are, for action slots 169 to 220; the folder's name has dexumi in it; DREAMDOJO.md \
+             says what to add",
         ),
         (VIDEO, "a tree of head videos without actions"),
     ],
@@ -66,6 +67,17 @@ fn write(
         return Err(ExportError::PathName {
             what,
             path: absolute,
+        });
+    }
+    if let Some((width, height)) = options.size
+        && (SIZE.0 * height != SIZE.1 * width || (variant == VIDEO && (width, height) != SIZE))
+    {
+        let what = match variant {
+            VIDEO => format!("expected {}x{}", SIZE.0, SIZE.1),
+            _ => format!("expected the shape of {}x{}", SIZE.0, SIZE.1),
+        };
+        return Err(ExportError::Choice {
+            what: format!("image size {width}x{height} for {}: {what}", FORMAT.name),
         });
     }
     let mut plan = Plan {

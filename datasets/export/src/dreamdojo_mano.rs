@@ -44,7 +44,9 @@ pub(crate) const FORMAT: Format = Format {
         ),
         (
             "part1/TASK/N.hdf5",
-            "transforms of camera, hands and finger joints by EgoDex's names, 4x4, metres; the file says of which frame",
+            "`wrist/SIDE_pose_cam_rot6d`: position (metres) and rotation of each wrist, `rot6d/SIDE/JOINT`: rotation of \
+             each joint by EgoDex's names (first two columns of the matrix), a row a step, in the frame that the \
+             attribute `frame` names; `timestamps`: grid and capture times, and whether all of a step was measured",
         ),
     ],
     load: "With DreamDojo's `MANODataset` on this folder.",
@@ -122,7 +124,15 @@ impl Container for DreamDojoMano {
                 track.name
             ));
         }
-        let world = chosen[0].world_from_camera.clone();
+        // Where the camera is not tracked, the pose before is held, and the step is marked.
+        let world = chosen[0].world_from_camera.as_ref().map(|poses| {
+            let mut held = poses.iter().flatten().next().copied().unwrap_or_default();
+            let each = poses.iter().map(|pose| {
+                held = pose.unwrap_or(held);
+                held
+            });
+            each.collect::<Vec<_>>()
+        });
         if world.is_none() {
             book.warn(format!(
                 "camera {:?} is not tracked (no tracker with a mount to `camera/{}`): it is taken to stand still",
@@ -229,7 +239,14 @@ fn file(episode: &Resampled, hands: &[(Side, Vec<Turns>)], frame: &str) -> Group
         }
         rot6d.group(side, joints);
     }
-    file.group("timestamps", times(episode, |track| track.name.clone()));
+    file.group(
+        "timestamps",
+        times(
+            episode,
+            |k| episode.is_valid(k) && episode.lost_cameras(k) == 0,
+            |track| track.name.clone(),
+        ),
+    );
     file.group("wrist", wrist);
     file.group("rot6d", rot6d);
     file

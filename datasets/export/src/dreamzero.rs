@@ -172,6 +172,18 @@ fn tag(views: usize) -> &'static str {
     if views > 1 { "xdof" } else { "mecka_hands" }
 }
 
+/// The model is told by their places in one picture which view is which hand's: the first above, the second
+/// below on the left, the third on the right. What is wrong with that where only a right wrist has a
+/// camera; dreamzero_cotrain.py, commit ab790c1.
+fn misplaced(views: &[(String, String)]) -> Option<String> {
+    let has = |role: CameraRole| views.iter().any(|(name, _)| name == role.name());
+    (has(CameraRole::RightWrist) && !has(CameraRole::LeftWrist)).then(|| {
+        "only the right wrist has a camera: DreamZero puts the second view at the left hand's place, and its \
+         prompt says so; change that sentence for this dataset (DREAMZERO.md says where)"
+            .to_owned()
+    })
+}
+
 fn further(dataset: &Dataset<'_>) -> Result<Vec<String>, ExportError> {
     let (book, schema) = (dataset.book, dataset.book.schema());
     let views: Vec<(String, String)> = book
@@ -200,6 +212,9 @@ fn further(dataset: &Dataset<'_>) -> Result<Vec<String>, ExportError> {
         &Value::Object(relative),
     )?;
     let mut warnings = Vec::new();
+    if let Some(words) = misplaced(&views) {
+        warnings.push(words);
+    }
     let invalid: usize = dataset.invalid.iter().map(Vec::len).sum();
     if invalid > 0 {
         // Where the file is there, the loader wants every episode in it.
@@ -214,7 +229,7 @@ fn further(dataset: &Dataset<'_>) -> Result<Vec<String>, ExportError> {
         ));
     }
     dataset.write_text("dreamzero.yaml", &yaml(dataset, &views, tag))?;
-    dataset.write_text("DREAMZERO.md", &places(dataset, views.len(), tag))?;
+    dataset.write_text("DREAMZERO.md", &places(dataset, &views, tag))?;
     Ok(warnings)
 }
 
@@ -382,7 +397,7 @@ train_dataset:
 }
 
 /// What has to be touched in the trainer.
-fn places(dataset: &Dataset<'_>, views: usize, tag: &str) -> String {
+fn places(dataset: &Dataset<'_>, views: &[(String, String)], tag: &str) -> String {
     let width = dataset
         .book
         .schema()
@@ -397,6 +412,14 @@ fn places(dataset: &Dataset<'_>, views: usize, tag: &str) -> String {
         ),
         false => String::new(),
     };
+    let placed = match misplaced(views) {
+        Some(_) => {
+            "\nThere is no camera on the left wrist, so that the second view, which the prompt calls the left hand's, is \
+             that of the right wrist: in the collator's branch of this tag, say so in the prompt.\n"
+        }
+        None => "",
+    };
+    let views = views.len();
     format!(
         "\
 # Training DreamZero on this dataset
@@ -404,7 +427,7 @@ fn places(dataset: &Dataset<'_>, views: usize, tag: &str) -> String {
 `meta/embodiment.json` says `{tag}`: a tag that the trainer's collator knows for {views} view(s), so that
 nothing but the data configuration is new. Copy `dreamzero.yaml` to
 `groot/vla/configs/data/dreamzero/dexumi_relative.yaml`.
-{wide}
+{placed}{wide}
 A tag of its own has to be added in all of these places, else training ends with a KeyError or a
 ValueError:
 

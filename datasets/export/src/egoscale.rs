@@ -463,7 +463,11 @@ impl EgoScale {
         ] {
             meta.attribute(name, words);
         }
-        let mut timestamps = times(episode, |track| view(track).unwrap_or_default().to_owned());
+        let mut timestamps = times(
+            episode,
+            |k| episode.is_valid(k),
+            |track| view(track).unwrap_or_default().to_owned(),
+        );
         let seconds = (0..=steps)
             .map(|k| k as f64 / f64::from(episode.fps))
             .collect();
@@ -494,30 +498,39 @@ fn is_for_validation(episode: u64) -> bool {
     episode % VALIDATE_EVERY == VALIDATE_EVERY - 1
 }
 
+/// About as long as a finger is \[m\].
+const FINGER_M: f64 = 0.08;
+
 /// What the scaffold calls a camera.
 fn view(track: &CameraTrack) -> Option<&'static str> {
     let known = VIEWS.iter().find(|(role, _)| *role == track.role);
     known.map(|(_, view)| *view)
 }
 
-/// The hand that acts: measured in more steps, or moving further.
+/// The hand that acts: the one that moves more where it is measured, its wrist along its path and its
+/// joints on an arm of [`FINGER_M`]; one that is measured in less than half as many steps does not act.
 fn active(episode: &Resampled) -> &HandMotion {
-    let score = |hand: &HandMotion| {
-        let measured = hand.valid.iter().filter(|valid| **valid).count() as f64;
-        let path = hand
-            .world_from_wrist
-            .windows(2)
-            .map(|pair| (pair[1].translation.vector - pair[0].translation.vector).norm());
-        // Shares of 1, as metres a step: the measured share weighs more than any motion.
-        measured / hand.valid.len() as f64 + path.sum::<f64>() / hand.valid.len() as f64
+    let measured = |hand: &HandMotion| hand.valid.iter().filter(|valid| **valid).count();
+    let most = episode.hands.iter().map(measured).max().unwrap_or(0);
+    let path = |hand: &HandMotion| -> f64 {
+        let both = |k: &usize| hand.valid[*k] && hand.valid[k + 1];
+        let step = |k: usize| {
+            let (a, b) = (&hand.world_from_wrist[k], &hand.world_from_wrist[k + 1]);
+            let joints = hand.joints(k).iter().zip(hand.joints(k + 1));
+            let bent: f64 = joints.map(|(a, b)| (a - b).abs()).sum();
+            (a.translation.vector - b.translation.vector).norm() + FINGER_M * bent
+        };
+        (0..hand.valid.len() - 1).filter(both).map(step).sum()
     };
-    let mut best = &episode.hands[0];
-    for hand in &episode.hands[1..] {
-        if score(hand) > score(best) {
-            best = hand;
-        }
-    }
-    best
+    let acting = episode
+        .hands
+        .iter()
+        .filter(|hand| 2 * measured(hand) >= most);
+    // Of two that move alike, the first.
+    acting
+        .rev()
+        .max_by(|a, b| path(a).total_cmp(&path(b)))
+        .unwrap_or(&episode.hands[0])
 }
 
 /// States `[T][32]`, actions `[T][28]` and wrist poses `[T][4][4]`, row-major.

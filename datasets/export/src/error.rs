@@ -61,6 +61,12 @@ pub enum ExportError {
         /// Height asked for, pixels.
         height: u32,
     },
+    /// What was chosen cannot be written.
+    #[error("{what}")]
+    Choice {
+        /// What is wrong, what is expected.
+        what: String,
+    },
     /// The output folder is in use.
     #[error("output exists and is not an empty folder; name another or remove it first: {}", path.display())]
     OutputExists {
@@ -89,13 +95,29 @@ pub enum ExportError {
         /// The folder where it would be written.
         path: PathBuf,
     },
+    /// A recording cannot be read, or what is made from it cannot be written.
+    #[error("recording {}", path.display())]
+    Recording {
+        /// The recording.
+        path: PathBuf,
+        /// Why.
+        source: Box<dyn std::error::Error + Send + Sync>,
+    },
+    /// An episode that has to be in the dataset cannot be written.
+    #[error("an episode of the dataset would be lost: {why}; nothing was changed")]
+    Lost {
+        /// Why it cannot be written.
+        why: String,
+    },
     /// An episode of a dataset is made from something else by now.
     #[error(
-        "what this episode of the dataset was made from has changed (calibration, hand, or how it was retargeted); \
-         export all episodes anew: {}",
+        "what this episode of the dataset was made from has changed, {what}; bring that back, or export all episodes \
+         anew: {}",
         path.display()
     )]
     Changed {
+        /// What of it, how it was and how it is.
+        what: String,
         /// The recording.
         path: PathBuf,
     },
@@ -209,6 +231,19 @@ impl ExportError {
     #[must_use]
     pub fn concerns_one_episode(&self) -> bool {
         matches!(self, Self::Episode { .. } | Self::Image { .. })
+    }
+
+    /// Whether the same may be done later, once there is room or the machine is well.
+    #[must_use]
+    pub fn may_pass(&self) -> bool {
+        matches!(
+            self,
+            Self::Io { .. }
+                | Self::ToolFailed { .. }
+                | Self::NoSpace { .. }
+                | Self::Recording { .. }
+                | Self::Parquet { .. }
+        )
     }
 
     pub(crate) fn io(

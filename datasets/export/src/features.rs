@@ -141,14 +141,24 @@ impl Features {
             match other.0.iter().find(|(n, _)| n == name) {
                 None => return Some(format!("expected the feature {name:?}, got none")),
                 Some((_, theirs)) if theirs != mine => {
+                    let words = |feature: &Feature| {
+                        let names = feature.names.iter().flatten();
+                        let names: Vec<&str> = names.map(String::as_str).collect();
+                        format!(
+                            "{} {:?} ({})",
+                            feature.dtype,
+                            feature.shape,
+                            names.join(", ")
+                        )
+                    };
+                    let sized = match mine.is_video() {
+                        true => "; --image-size brings images to one size",
+                        false => "",
+                    };
                     return Some(format!(
-                        "feature {name:?}: expected {} {:?} {:?}, got {} {:?} {:?}",
-                        mine.dtype,
-                        mine.shape,
-                        mine.names,
-                        theirs.dtype,
-                        theirs.shape,
-                        theirs.names
+                        "feature {name:?}: expected {}, got {}{sized}",
+                        words(mine),
+                        words(theirs)
                     ));
                 }
                 Some(_) => {}
@@ -195,6 +205,12 @@ pub(crate) struct Info<'a> {
 pub(crate) fn video_key(camera: &str) -> String {
     format!("observation.images.{camera}")
 }
+
+/// Template of the paths of data files, as the reader fills it in.
+pub(crate) const DATA_PATH: &str = "data/chunk-{chunk_index:03d}/file-{file_index:03d}.parquet";
+/// Template of the paths of video files.
+pub(crate) const VIDEO_PATH: &str =
+    "videos/{video_key}/chunk-{chunk_index:03d}/file-{file_index:03d}.mp4";
 
 /// Path of data file `n` inside a dataset.
 pub(crate) fn data_path(n: u64) -> PathBuf {

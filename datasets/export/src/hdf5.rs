@@ -83,14 +83,18 @@ impl Group {
 }
 
 /// When the steps of an episode are and when the images shown at them were taken, on the
-/// session clock [ns], and whether all of a step was measured; cameras as `name` calls them.
-pub(crate) fn times(episode: &Resampled, name: impl Fn(&CameraTrack) -> String) -> Group {
+/// session clock [ns], and whether all of a step was measured, as `is_valid` says; cameras as `name` calls them.
+pub(crate) fn times(
+    episode: &Resampled,
+    is_valid: impl Fn(usize) -> bool,
+    name: impl Fn(&CameraTrack) -> String,
+) -> Group {
     let steps = episode.steps();
     let nanos =
         |times: &[SessionTime]| Numbers::I64(times.iter().take(steps).map(|t| t.nanos()).collect());
     let mut group = Group::default();
     group.array("grid_time_ns", &[steps], nanos(&episode.times));
-    let valid = (0..steps).map(|k| u8::from(episode.is_valid(k))).collect();
+    let valid = (0..steps).map(|k| u8::from(is_valid(k))).collect();
     group.array("valid", &[steps], Numbers::U8(valid));
     let mut captures = Group::default();
     for track in &episode.cameras {

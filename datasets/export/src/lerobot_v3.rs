@@ -153,9 +153,8 @@ impl Layout for Files {
             chunks_size: features::CHUNK_FILES,
             data_files_size_in_mb: book.options.data_file_bytes.div_ceil(1_000_000),
             video_files_size_in_mb: book.options.video_file_bytes.div_ceil(1_000_000),
-            data_path: "data/chunk-{chunk_index:03d}/file-{file_index:03d}.parquet",
-            video_path: (!book.cameras.is_empty())
-                .then_some("videos/{video_key}/chunk-{chunk_index:03d}/file-{file_index:03d}.mp4"),
+            data_path: features::DATA_PATH,
+            video_path: (!book.cameras.is_empty()).then_some(features::VIDEO_PATH),
             robot_type: &schema.robot_type,
             splits: serde_json::json!({"train": format!("0:{}", book.episodes)}),
         };

@@ -69,12 +69,12 @@ pub use flat::{Matrix, eef_9d, rotation_6d_columns, rotation_6d_rows};
 pub use formats::{Episodes, FORMATS, Format, Source, Write, format};
 pub use jpeg::size as jpeg_size;
 pub use lifecycle::{
-    Configuration, Entry, Expected, ExpectedImages, FileEntry, MANIFEST_FILE, Manifest,
-    check_space, has_finished_work, space_needed,
+    CARD_FILE, Configuration, Entry, Expected, ExpectedImages, FileEntry, MANIFEST_FILE, Manifest,
+    check_output, check_space, has_finished_work, space_needed,
 };
 pub use model::{
     CameraRole, CameraTrack, Extra, ExtraValues, ForceTrack, HandMotion, ImageSource,
-    KeypointTrack, Origin, Quality, Resampled, RobotRows, Side, Subtask,
+    KeypointTrack, Motion, Origin, Quality, Resampled, RobotRows, Side, Subtask,
 };
 pub use options::{CameraReport, Codec, FitMode, Options, Progress, Rejected, Report};
 pub use resample::{

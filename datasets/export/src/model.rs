@@ -43,8 +43,26 @@ pub struct Resampled {
     pub origin: Option<Origin>,
 }
 
+/// How the motion of a hand was made from what was recorded, and how well.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Motion {
+    /// Name of the hand.
+    pub hand: String,
+    /// Source, and for keypoints the preset with all that was chosen.
+    pub method: serde_json::Value,
+    /// Samples that were followed.
+    pub samples: u64,
+    /// Of these, at a limit of position or speed, or cut short to keep links apart.
+    pub clipped: u64,
+    /// Of these, those that showed no hand: the answer before was held.
+    pub held: u64,
+    /// Distance of fingertips from where they are asked to be, 95th percentile \[m\]; none for joints
+    /// that are taken one for one.
+    pub tip_error_p95_m: Option<f64>,
+}
+
 /// What a resampled episode was made from.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Origin {
     /// The recording's file, absolute.
     pub path: PathBuf,
@@ -52,6 +70,12 @@ pub struct Origin {
     pub fingerprint: String,
     /// SHA-256 of all else that the values depend on: calibration, hands, motion, what was noted.
     pub inputs_sha256: String,
+    /// SHA-256 of the calibration; empty where there is none.
+    #[serde(default)]
+    pub calibration_sha256: String,
+    /// Of each hand.
+    #[serde(default)]
+    pub motion: Vec<Motion>,
     /// Name of the rig.
     pub rig: String,
     /// What resampling did to it.
@@ -65,6 +89,8 @@ pub struct Quality {
     pub grade: String,
     /// Words to filter by, without commas.
     pub tags: Vec<String>,
+    /// What could not be measured, and behind a colon why.
+    pub not_measured: Vec<String>,
     /// All that was found, a JSON object.
     pub verdict: serde_json::Value,
 }
@@ -277,8 +303,8 @@ pub struct CameraTrack {
     /// the first pixel at 0, 0; where they are known.
     pub intrinsics: Option<[f64; 4]>,
     /// Pose of the camera (x right, y down, z forward) in the tracker's world, `[T]`; where the world or
-    /// a tracker has a mount to `camera/<name>`. The one before is held where it is not measured.
-    pub world_from_camera: Option<Vec<Isometry3<f64>>>,
+    /// a tracker has a mount to `camera/<name>`. None at a step at which it was not measured; at one it was.
+    pub world_from_camera: Option<Vec<Option<Isometry3<f64>>>>,
     /// For each step, the index of its image in `source`; an index may repeat, `[T]`.
     pub images: Vec<usize>,
     /// True capture time of each step's image on the session clock, `[T]`.
@@ -297,6 +323,22 @@ pub trait ImageSource: Send {
     /// [`ExportError::Image`] or [`ExportError::Episode`] where the recording is
     /// at fault: the episode is left out. Any other error ends the export.
     fn read(&mut self, index: usize) -> Result<Bytes, ExportError>;
+}
+
+impl CameraTrack {
+    /// Leaves steps alone.
+    pub(crate) fn cut(&mut self, kept: std::ops::Range<usize>) {
+        fn keep<T>(all: &mut Vec<T>, kept: &std::ops::Range<usize>) {
+            all.truncate(kept.end);
+            all.drain(..kept.start);
+        }
+        keep(&mut self.images, &kept);
+        keep(&mut self.capture_times, &kept);
+        keep(&mut self.valid, &kept);
+        if let Some(poses) = &mut self.world_from_camera {
+            keep(poses, &kept);
+        }
+    }
 }
 
 impl HandMotion {
@@ -341,7 +383,18 @@ impl Resampled {
         named.map_or(&self.task, |subtask| &subtask.text)
     }
 
-    /// Whether every cell of step `k` was measured, the action's row included.
+    /// Cameras whose pose is known at other steps but not at `k`.
+    #[must_use]
+    pub fn lost_cameras(&self, k: usize) -> usize {
+        let poses = self
+            .cameras
+            .iter()
+            .filter_map(|camera| camera.world_from_camera.as_ref());
+        poses.filter(|poses| poses[k].is_none()).count()
+    }
+
+    /// Whether every cell of step `k` was measured, the action's row included; poses of cameras are
+    /// [others](Self::lost_cameras).
     #[must_use]
     pub fn is_valid(&self, k: usize) -> bool {
         self.hands.iter().all(|hand| {

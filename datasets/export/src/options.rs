@@ -27,6 +27,8 @@ pub struct Options {
     /// Put the dataset in the place of one that is there, whose videos are taken over where they
     /// would be the same.
     pub replace: bool,
+    /// So many of the first episodes must be written: where one cannot be, nothing is.
+    pub required: usize,
     /// Terms under which the dataset may be used; none where they are not stated.
     pub license: Option<String>,
     /// What the program was asked for, in its own words; goes into the manifest.
@@ -48,6 +50,7 @@ impl Default for Options {
             ffmpeg: "ffmpeg".into(),
             ffprobe: "ffprobe".into(),
             replace: false,
+            required: 0,
             license: None,
             asked: serde_json::Value::Null,
             data_file_bytes: 100_000_000,

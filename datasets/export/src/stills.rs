@@ -219,11 +219,13 @@ fn convert(
         running.0.stdout.take(),
         running.0.stderr.take(),
     );
-    let (Some(mut stdin), Some(mut stdout), Some(stderr)) = pipes else {
+    let (Some(mut stdin), Some(stdout), Some(stderr)) = pipes else {
         unreachable!("the three pipes were asked for above");
     };
     let (fed, copied, said) = std::thread::scope(|scope| {
-        let copied = scope.spawn(|| {
+        // Where writing fails, the pipe is closed: ffmpeg ends, and with it who feeds it.
+        let copied = scope.spawn(move || {
+            let mut stdout = stdout;
             let mut target = BufWriter::with_capacity(1 << 20, file);
             std::io::copy(&mut stdout, &mut target).and_then(|_| target.flush())
         });

@@ -103,11 +103,13 @@ impl Totals {
             let still: Vec<&str> = names
                 .zip(summaries)
                 .filter(|(_, s)| s.quantiles[0] == s.quantiles[4])
+                // What has no place in the recording stands still by design.
+                .filter(|(name, _)| !name.ends_with("_at_rest"))
                 .map(|(name, _)| name.as_str())
                 .collect();
             if !still.is_empty() {
                 warnings.push(format!(
-                    "{name}: q01 = q99 in {}; leave these out or normalise by mean and deviation",
+                    "{name}: q01 = q99 in {}, which a normalisation by quantiles divides by; leave these out",
                     still.join(", ")
                 ));
             }

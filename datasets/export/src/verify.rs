@@ -29,7 +29,7 @@ use arrow::array::RecordBatch;
 use serde::de::DeserializeOwned;
 
 use crate::error::ExportError;
-use crate::ffmpeg::Tools;
+use crate::ffmpeg::{Tools, Track};
 use crate::lifecycle::{BESIDES, MANIFEST_FILE, Manifest};
 use crate::options::Options;
 use crate::{dreamdojo, dreamzero, gr00t, lerobot_v3, lerobot_v21, tables};
@@ -49,6 +49,8 @@ pub struct Verified {
     pub videos: usize,
     /// Files that are what the manifest says; `None` where there is no manifest.
     pub files: Option<usize>,
+    /// The card is not the one that was written.
+    pub is_card_edited: bool,
 }
 
 /// Which format a folder has.
@@ -130,27 +132,26 @@ impl Kind {
 pub fn verify(dataset: &Path, options: &Options) -> Result<Verified, ExportError> {
     let destination =
         std::path::absolute(dataset).map_err(ExportError::io("resolve a path", dataset))?;
+    // What was changed by hand is told as that, before it breaks some rule.
+    let manifest = Manifest::read(dataset)?;
+    if let Some(manifest) = &manifest {
+        manifest.check(dataset, true)?;
+    }
     let mut found = check(Kind::of(dataset)?, dataset, &destination, options)?;
-    found.files = manifest(dataset, &found)?;
+    if let Some(manifest) = &manifest {
+        let path = dataset.join(MANIFEST_FILE);
+        equal("format", found.format, &manifest.format, &path)?;
+        let steps: u64 = manifest.episodes.iter().map(|entry| entry.steps).sum();
+        equal(
+            "episodes and steps",
+            (found.episodes, found.rows),
+            (manifest.episodes.len() as u64, steps),
+            &path,
+        )?;
+        found.files = Some(manifest.files.len());
+        found.is_card_edited = manifest.is_card_edited(dataset)?;
+    }
     Ok(found)
-}
-
-/// Holds a dataset against its manifest, where it has one, and says how many files that lists.
-fn manifest(dataset: &Path, found: &Verified) -> Result<Option<usize>, ExportError> {
-    let Some(manifest) = Manifest::read(dataset)? else {
-        return Ok(None);
-    };
-    let path = dataset.join(MANIFEST_FILE);
-    equal("format", found.format, &manifest.format, &path)?;
-    let steps: u64 = manifest.episodes.iter().map(|entry| entry.steps).sum();
-    equal(
-        "episodes and steps",
-        (found.episodes, found.rows),
-        (manifest.episodes.len() as u64, steps),
-        &path,
-    )?;
-    manifest.check(dataset, true)?;
-    Ok(Some(manifest.files.len()))
 }
 
 /// As [`verify`], of a dataset of the format `name` that will lie at `destination`.
@@ -219,6 +220,22 @@ pub(crate) fn equal<A: PartialEq<B> + std::fmt::Debug, B: std::fmt::Debug>(
         format!("{what}: expected {expected:?}, got {got:?}"),
         path,
     ))
+}
+
+/// Longest distance of keyframes: what a loader decodes to reach an image.
+const LONGEST_GOP: usize = 15;
+
+/// Refuses a video in which an image may be further than that from its keyframe.
+fn keyframes_near(track: &Track) -> Result<(), String> {
+    // What lies between keyframes, and one of them.
+    let between = track.keyframes.split(|&is_key| is_key).map(<[bool]>::len);
+    let longest = between.max().unwrap_or(0) + 1;
+    if longest > LONGEST_GOP {
+        return Err(format!(
+            "distance of keyframes: expected at most {LONGEST_GOP}, got {longest}"
+        ));
+    }
+    Ok(())
 }
 
 /// Values of a numeric column.
@@ -319,6 +336,9 @@ pub(crate) fn each_at_once<T: Sync>(
     failed.into_inner().unwrap_or_default().map_or(Ok(()), Err)
 }
 
+/// What git and the Hugging Face Hub put into a dataset's folder.
+pub(crate) const FOREIGN: [&str; 4] = [".git", ".gitattributes", ".gitignore", ".cache"];
+
 pub(crate) fn list(
     root: &Path,
     folder: &Path,
@@ -327,6 +347,13 @@ pub(crate) fn list(
     let failed = || ExportError::io("list a folder", folder);
     for entry in std::fs::read_dir(folder).map_err(failed())? {
         let path = entry.map_err(failed())?.path();
+        if folder == root
+            && path
+                .file_name()
+                .is_some_and(|name| FOREIGN.iter().any(|own| name == *own))
+        {
+            continue;
+        }
         if path.is_dir() {
             list(root, &path, into)?;
         } else if let Ok(relative) = path.strip_prefix(root) {

@@ -191,6 +191,11 @@ pub(crate) fn write<L: Layout>(
                 book.accept(planned, videos?)
             });
             match accepted {
+                Err(error) if error.concerns_one_episode() && number < options.required => {
+                    return Err(ExportError::Lost {
+                        why: error.to_string(),
+                    });
+                }
                 Err(error) if error.concerns_one_episode() => rejected.push(Rejected {
                     received: number,
                     why: error.to_string(),

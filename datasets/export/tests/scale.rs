@@ -57,6 +57,8 @@ fn write_and_check(name: &str, count: u32, has_camera: bool) {
             path: format!("/recordings/episode_{number:04}.mcap").into(),
             fingerprint: format!("synthetic {number}"),
             inputs_sha256: String::new(),
+            calibration_sha256: String::new(),
+            motion: Vec::new(),
             rig: "synthetic".into(),
             resampled: ResampleReport::default(),
         });

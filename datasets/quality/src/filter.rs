@@ -139,9 +139,43 @@ impl Filter {
     pub fn holds(&self, subject: Subject<'_>) -> bool {
         self.condition.holds(subject)
     }
+
+    /// Metrics that it asks for, of a stream alone where it names one.
+    pub fn figures(&self) -> Vec<(&'static str, Option<&str>)> {
+        let mut found = Vec::new();
+        self.condition.each(&mut |one| {
+            if let Condition::Figure {
+                metric, subject, ..
+            } = one
+            {
+                found.push((*metric, subject.as_deref()));
+            }
+        });
+        found
+    }
+
+    /// Tags that it asks for by name.
+    pub fn tags(&self) -> Vec<&str> {
+        let mut found = Vec::new();
+        self.condition.each(&mut |one| {
+            if let Condition::Word("tag", Sign::Is | Sign::IsNot, tag) = one {
+                found.push(tag.as_str());
+            }
+        });
+        found
+    }
 }
 
 impl Condition {
+    /// Calls `see` for each comparison.
+    fn each<'a>(&'a self, see: &mut impl FnMut(&'a Self)) {
+        match self {
+            Self::All(all) | Self::Any(all) => all.iter().for_each(|one| one.each(see)),
+            Self::Not(one) => one.each(see),
+            one => see(one),
+        }
+    }
+
     fn holds(&self, of: Subject<'_>) -> bool {
         match self {
             Self::All(all) => all.iter().all(|one| one.holds(of)),

@@ -4,12 +4,12 @@ mod judge;
 mod page;
 mod table;
 
-use std::path::PathBuf;
+use std::{collections::BTreeSet, path::PathBuf};
 
 use anyhow::{Context, Result};
 use clap::Args;
 use dexumi_episode::Notes;
-use dexumi_quality::{Filter, Grade, Subject, mark_duplicates};
+use dexumi_quality::{Filter, Grade, METRICS, Subject, mark_duplicates};
 use serde::{Deserialize, Serialize};
 
 use super::{Alignment, all_episodes, interrupt::Interrupt, jobs, print_json};
@@ -76,6 +76,56 @@ impl Selection {
     /// Whether all are wanted.
     pub fn is_all(&self) -> bool {
         self.min_grade.is_none() && self.condition.is_none()
+    }
+
+    /// Words of the condition that no episode knows: they are most likely misspelt.
+    ///
+    /// # Errors
+    /// Notes cannot be read.
+    pub fn unknown<'a>(&self, judged: impl Iterator<Item = &'a Judged>) -> Result<Vec<String>> {
+        let Some(condition) = &self.condition else {
+            return Ok(Vec::new());
+        };
+        let mut tags: BTreeSet<String> = METRICS.iter().map(|metric| metric.key.into()).collect();
+        let mut subjects = BTreeSet::new();
+        for one in judged {
+            tags.extend(Notes::load(&one.path)?.tags);
+            let figures = one.verdict.figures.iter();
+            subjects.extend(figures.map(|figure| (figure.metric.clone(), figure.subject.clone())));
+        }
+        let named = condition.tags().into_iter();
+        let unknown = named.filter(|tag| !tags.contains(*tag));
+        let mut words: Vec<String> = unknown
+            .map(|tag| {
+                format!("--where: no metric and no episode has the tag `{tag}`; is it misspelt?")
+            })
+            .collect();
+        for (metric, subject) in condition.figures() {
+            let Some(subject) = subject else { continue };
+            if !subjects.contains(&(metric.to_owned(), subject.to_owned())) {
+                let known = subjects.iter().filter(|(of, _)| of == metric);
+                let known: Vec<&str> = known.map(|(_, subject)| subject.as_str()).collect();
+                words.push(format!(
+                    "--where: {metric} is of no stream `{subject}` here; known: {}",
+                    known.join(", ")
+                ));
+            }
+        }
+        Ok(words)
+    }
+
+    /// What the condition asks for and was not measured of an episode.
+    pub fn not_measured(&self, judged: &Judged) -> Vec<&'static str> {
+        let asked = self.condition.iter().flat_map(Filter::figures);
+        asked
+            .filter(|(metric, subject)| {
+                judged
+                    .verdict
+                    .worst(metric, *subject)
+                    .is_none_or(|figure| figure.value.is_none())
+            })
+            .map(|(metric, _)| metric)
+            .collect()
     }
 
     /// Whether an episode is wanted.
@@ -185,6 +235,9 @@ impl Check {
         if let (true, [first, ..]) = (found.judged.is_empty(), &found.unjudged[..]) {
             return Ok(Exit::of(&first.error));
         }
+        for words in self.selection.unknown(found.judged.iter())? {
+            eprintln!("note: {words}");
+        }
         let taken = found
             .judged
             .iter()
@@ -194,7 +247,11 @@ impl Check {
             .judged
             .iter()
             .zip(&taken)
-            .map(|(judged, &taken)| table::Row { judged, taken })
+            .map(|(judged, &taken)| table::Row {
+                judged,
+                taken,
+                not_measured: self.selection.not_measured(judged),
+            })
             .collect();
         if self.json {
             print_json(&table::json(&rows, &found.unjudged))?;

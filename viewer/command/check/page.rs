@@ -134,6 +134,17 @@ fn tags(verdict: &Verdict) -> String {
     verdict.tags.iter().map(tag).collect()
 }
 
+/// An episode by its file and the session's folder: files of two sessions have the same names.
+fn name(row: &Row<'_>) -> String {
+    let path = &row.judged.path;
+    let folder = path.parent().and_then(Path::file_name);
+    let names = folder.into_iter().chain(path.file_name());
+    names
+        .map(|name| name.to_string_lossy())
+        .collect::<Vec<_>>()
+        .join("/")
+}
+
 fn episodes(body: &mut String, rows: &[Row<'_>]) {
     body.push_str("<h2>Episodes</h2><section><table><thead><tr><th>episode</th><th>grade</th><th>s</th>\
          <th style=\"text-align:left\">task</th><th style=\"text-align:left\">found</th></tr></thead><tbody>");
@@ -152,7 +163,7 @@ fn episodes(body: &mut String, rows: &[Row<'_>]) {
             body,
             "<tr><td><a href=\"#e{at}\">{}</a>{left_out}</td><td>{}</td><td>{:.1}</td>\
              <td class=\"wide\">{task}</td><td class=\"wide\">{}</td></tr>",
-            escape(&verdict.episode),
+            escape(&name(row)),
             badge(verdict.grade),
             verdict.duration_s,
             tags(verdict)
@@ -231,7 +242,7 @@ fn draw(body: &mut String, at: usize, row: &Row<'_>) {
         body,
         "<h2 id=\"e{at}\">{} {}</h2><p class=\"soft\">{}; {:.2} s; {}; id {}</p><section>",
         badge(verdict.grade),
-        escape(&verdict.episode),
+        escape(&name(row)),
         match verdict.task.trim() {
             "" => "no task".to_owned(),
             task => escape(task),

@@ -11,6 +11,8 @@ pub struct Row<'a> {
     pub judged: &'a Judged,
     /// It passes the conditions.
     pub taken: bool,
+    /// What a condition asks for and was not measured.
+    pub not_measured: Vec<&'static str>,
 }
 
 /// A value as a person reads it.
@@ -76,21 +78,28 @@ pub fn print(rows: &[Row<'_>], is_selected: bool) {
                 findings.push(finding(worst));
             }
         }
-        let taken = if is_selected && !row.taken {
-            "  left out"
-        } else {
-            ""
-        };
+        if findings.is_empty() {
+            findings.push("none".to_owned());
+        }
+        let not_measured = verdict.not_measured.iter();
+        let not_measured: Vec<&str> = not_measured
+            .map(|why| why.split(':').next().unwrap_or(why))
+            .collect();
+        let mut words = findings.join(", ");
+        if !not_measured.is_empty() {
+            words += &format!("; not measured: {}", not_measured.join(", "));
+        }
+        if is_selected && !row.taken {
+            words += "; left out";
+            if !row.not_measured.is_empty() {
+                words += &format!(", {} not measured", row.not_measured.join(" and "));
+            }
+        }
         println!(
-            "{:width$}  {:5} {:6.1}  {}{taken}",
+            "{:width$}  {:5} {:6.1}  {words}",
             row.judged.path.display().to_string(),
             verdict.grade,
             verdict.duration_s,
-            if findings.is_empty() {
-                "none".to_owned()
-            } else {
-                findings.join(", ")
-            },
         );
     }
     let verdicts = rows.iter().map(|row| &row.judged.verdict);

@@ -9,12 +9,13 @@ use std::{
 use anyhow::{Context, Result, bail};
 use clap::Args;
 use dexumi_episode::EpisodeFile;
-use dexumi_export::{Entry, MANIFEST_FILE, Manifest, Origin};
+use dexumi_export::{CARD_FILE, Entry, ExportError, MANIFEST_FILE, Manifest, Origin};
 
 use super::{Choices, Job, write::how_to_go_on};
 use crate::{
     Exit,
-    command::{all_episodes, interrupt},
+    command::{all_episodes, interrupt, print_json},
+    terminal::counted,
 };
 
 /// Add episodes to a dataset, by the choices that it was exported with. Those that are in it
@@ -117,20 +118,9 @@ impl Exported {
         Ok(Self { manifest, choices })
     }
 
-    /// What its episodes were made from, by the recording's fingerprint.
-    fn origins(&self) -> BTreeMap<String, Origin> {
-        let origins = self
-            .manifest
-            .episodes
-            .iter()
-            .filter_map(|entry| entry.origin.clone());
-        origins
-            .map(|origin| (origin.fingerprint.clone(), origin))
-            .collect()
-    }
-
-    /// The recordings of its episodes, in their order, where they were or among `candidates`.
-    fn recordings(&self, candidates: &[PathBuf]) -> Result<Vec<(PathBuf, &Entry)>> {
+    /// The recordings of its episodes, in their order, where they were or among `candidates`, and what they
+    /// were made from.
+    fn recordings(&self, candidates: &[PathBuf]) -> Result<Vec<(PathBuf, Origin)>> {
         let mut elsewhere: Option<BTreeMap<String, &PathBuf>> = None;
         let (mut found, mut missing) = (Vec::new(), Vec::new());
         for entry in &self.manifest.episodes {
@@ -141,7 +131,7 @@ impl Exported {
                 )
             })?;
             if fingerprint(&origin.path).is_ok_and(|print| print == origin.fingerprint) {
-                found.push((origin.path.clone(), entry));
+                found.push((origin.path.clone(), origin.clone()));
                 continue;
             }
             let elsewhere = elsewhere.get_or_insert_with(|| {
@@ -151,7 +141,7 @@ impl Exported {
                     .collect()
             });
             match elsewhere.get(&origin.fingerprint) {
-                Some(path) => found.push(((*path).clone(), entry)),
+                Some(path) => found.push(((*path).clone(), origin.clone())),
                 None => missing.push(origin.path.display().to_string()),
             }
         }
@@ -183,31 +173,46 @@ impl Extend {
         let mut candidates = all_episodes(&self.search.from)?;
         candidates.extend(given.iter().cloned());
         let recordings = exported.recordings(&candidates)?;
-        let mut known: BTreeSet<String> = exported.origins().into_keys().collect();
+        let mut present: BTreeSet<String> = recordings
+            .iter()
+            .map(|(_, origin)| origin.fingerprint.clone())
+            .collect();
         let mut added = Vec::new();
         for path in &given {
-            if known.insert(fingerprint(path)?) {
+            if present.insert(fingerprint(path)?) {
                 added.push(path.clone());
             }
         }
-        eprintln!(
-            "{} episodes are added, {} are in the dataset already",
-            added.len(),
-            given.len() - added.len()
-        );
+        let skipped = given.len() - added.len();
+        if skipped > 0 {
+            eprintln!(
+                "{skipped} of {} given are in the dataset already",
+                given.len()
+            );
+        }
         if added.is_empty() {
+            eprintln!("nothing to add: {} is as it was", self.dataset.display());
+            if self.json {
+                print_json(&serde_json::json!({ "added": 0, "present": skipped }))?;
+            }
             return Ok(Exit::Done);
         }
         interrupt::exit_saying(how_to_go_on(&self.dataset))?;
-        let before = recordings.into_iter().map(|(path, _)| path);
+        keep_card(&self.dataset, &exported.manifest)?;
+        let before = recordings.iter().map(|(path, _)| path.clone());
         let outcome = Job {
             choices: &exported.choices,
             episodes: before.chain(added).collect(),
             out: &self.dataset,
             replace: true,
-            known: exported.origins(),
+            known: recordings.iter().cloned().collect(),
         }
         .write()?;
+        let written = outcome
+            .dataset
+            .episodes_written
+            .saturating_sub(recordings.len());
+        eprintln!("{} added", counted(written, "episode"));
         outcome.tell(&self.dataset, self.json)
     }
 }
@@ -221,7 +226,7 @@ impl Withdraw {
         let exported = Exported::open(&self.dataset)?;
         let mut out = BTreeSet::new();
         for words in &self.episodes {
-            out.insert(self.index_of(words, &exported.manifest.episodes)?);
+            out.extend(self.indices_of(words, &exported.manifest.episodes)?);
         }
         exported.manifest.check(&self.dataset, false)?;
         let kept: Vec<Entry> = exported
@@ -246,38 +251,43 @@ impl Withdraw {
         };
         let recordings = smaller.recordings(&all_episodes(&self.search.from)?)?;
         interrupt::exit_saying(how_to_go_on(&self.dataset))?;
+        keep_card(&self.dataset, &smaller.manifest)?;
         let outcome = Job {
             choices: &smaller.choices,
-            episodes: recordings.into_iter().map(|(path, _)| path).collect(),
+            episodes: recordings.iter().map(|(path, _)| path.clone()).collect(),
             out: &self.dataset,
             replace: true,
-            known: smaller.origins(),
+            known: recordings.into_iter().collect(),
         }
         .write()?;
-        eprintln!("{} episodes withdrawn", out.len());
+        eprintln!("{} withdrawn", counted(out.len(), "episode"));
         outcome.tell(&self.dataset, self.json)
     }
 
-    fn index_of(&self, words: &str, episodes: &[Entry]) -> Result<u64> {
+    /// The episodes that are meant: all of a recording or an id.
+    fn indices_of(&self, words: &str, episodes: &[Entry]) -> Result<Vec<u64>> {
         let path = std::path::absolute(words)?;
         let print = fingerprint(&path).ok();
-        let found = episodes.iter().find(|entry| {
+        let is_meant = |entry: &&Entry| {
             let origin = entry.origin.as_ref();
             words == entry.episode_id
                 || words.parse() == Ok(entry.episode_index)
                 || origin.is_some_and(|origin| {
                     origin.path == path || print.as_ref() == Some(&origin.fingerprint)
                 })
-        });
-        let found = found.with_context(|| {
-            format!(
+        };
+        let found = episodes.iter().filter(is_meant);
+        let found: Vec<u64> = found.map(|entry| entry.episode_index).collect();
+        if found.is_empty() {
+            let what = format!(
                 "`{words}` is no episode of {}, expected an index below {}, an id or a recording \
                  that {MANIFEST_FILE} lists",
                 self.dataset.display(),
                 episodes.len()
-            )
-        })?;
-        Ok(found.episode_index)
+            );
+            return Err(ExportError::Choice { what }.into());
+        }
+        Ok(found)
     }
 }
 
@@ -292,10 +302,10 @@ impl Rebuild {
         interrupt::exit_saying(how_to_go_on(&self.out))?;
         let outcome = Job {
             choices: &exported.choices,
-            episodes: recordings.into_iter().map(|(path, _)| path).collect(),
+            episodes: recordings.iter().map(|(path, _)| path.clone()).collect(),
             out: &self.out,
             replace: false,
-            known: exported.origins(),
+            known: recordings.into_iter().collect(),
         }
         .write()?;
         let exit = outcome.tell(&self.out, self.json)?;
@@ -305,21 +315,57 @@ impl Rebuild {
             .iter()
             .map(|file| (&file.path, &file.sha256))
             .collect();
-        let mut differing = exported
-            .manifest
-            .files
+        // The card tells where the recordings lie and what else there was, and who has the dataset may edit it.
+        let compared = exported.manifest.files.iter();
+        let compared: Vec<_> = compared
+            .filter(|file| file.path != Path::new(CARD_FILE))
+            .collect();
+        let differing: Vec<String> = compared
             .iter()
-            .filter(|file| files.get(&file.path) != Some(&&file.sha256));
-        let Some(first) = differing.next() else {
-            eprintln!("all {} files are the same to the byte", files.len());
+            .filter(|file| files.get(&file.path) != Some(&&file.sha256))
+            .map(|file| file.path.display().to_string())
+            .collect();
+        if differing.is_empty() {
+            eprintln!(
+                "all {} files but the card are the same to the byte",
+                compared.len()
+            );
             return Ok(exit);
-        };
+        }
         eprintln!(
-            "{} of {} files differ, such as {}",
-            1 + differing.count(),
-            exported.manifest.files.len(),
-            first.path.display()
+            "{} of {} files differ: {}",
+            differing.len(),
+            compared.len(),
+            first_of(&differing)
         );
         Ok(Exit::Lossy)
     }
+}
+
+/// The first of a list, and how many more there are.
+fn first_of(names: &[String]) -> String {
+    const MOST: usize = 10;
+    let more = match names.len().checked_sub(MOST) {
+        None | Some(0) => String::new(),
+        Some(more) => format!(" and {more} more"),
+    };
+    names[..names.len().min(MOST)].join(", ") + &more
+}
+
+/// Keeps a card that was edited beside the dataset, whose own is written anew.
+fn keep_card(dataset: &Path, manifest: &Manifest) -> Result<()> {
+    if !manifest.is_card_edited(dataset)? {
+        return Ok(());
+    }
+    let mut name = dataset.file_name().unwrap_or_default().to_owned();
+    name.push(".");
+    name.push(CARD_FILE);
+    let kept = dataset.with_file_name(name);
+    std::fs::copy(dataset.join(CARD_FILE), &kept)
+        .with_context(|| format!("cannot keep the edited card as {}", kept.display()))?;
+    eprintln!(
+        "note: {CARD_FILE} was edited; a new one is written, the edited one is kept as {}",
+        kept.display()
+    );
+    Ok(())
 }

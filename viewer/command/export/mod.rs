@@ -4,15 +4,19 @@ mod change;
 mod prepare;
 mod write;
 
-use std::{collections::BTreeMap, path::PathBuf};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    path::PathBuf,
+};
 
 use anyhow::Result;
 use clap::{Args, ValueEnum};
+use dexumi_episode::EpisodeFile;
 use dexumi_export::{FORMATS, format};
 use serde::{Deserialize, Serialize};
 
 use super::{Alignment, all_episodes, check::Selection, interrupt};
-use crate::Exit;
+use crate::{Exit, terminal::counted};
 pub use change::{Extend, Rebuild, Withdraw};
 pub use write::{Job, Outcome};
 
@@ -145,6 +149,24 @@ pub(in crate::command) fn image_size(text: &str) -> Result<(u32, u32), String> {
         .ok_or_else(wrong)
 }
 
+/// Without recordings that are there already, by content. One that cannot be read is told later.
+fn distinct(paths: Vec<PathBuf>) -> Vec<PathBuf> {
+    let mut seen = BTreeSet::new();
+    let given = paths.len();
+    let is_new = |path: &PathBuf| {
+        let print = EpisodeFile::open(path).and_then(|file| file.fingerprint());
+        print.map_or(true, |print| seen.insert(print))
+    };
+    let distinct: Vec<PathBuf> = paths.into_iter().filter(is_new).collect();
+    if distinct.len() < given {
+        eprintln!(
+            "note: {} given twice, by content: each is taken once",
+            counted(given - distinct.len(), "recording")
+        );
+    }
+    distinct
+}
+
 impl Export {
     /// Writes the dataset.
     ///
@@ -155,7 +177,7 @@ impl Export {
         format(&self.choices.format)?;
         Job {
             choices: &self.choices,
-            episodes: all_episodes(&self.paths)?,
+            episodes: distinct(all_episodes(&self.paths)?),
             out: &self.out,
             replace: false,
             known: BTreeMap::new(),

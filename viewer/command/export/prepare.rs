@@ -9,10 +9,10 @@ use std::{
 use anyhow::{Result, bail};
 use dexumi_episode::{Episode, EpisodeFile};
 use dexumi_export::{
-    DerivedHand, Expected, ExpectedImages, Origin, Quality, ResampleJob, ResampleOptions,
+    DerivedHand, Expected, ExpectedImages, Motion, Origin, Quality, ResampleJob, ResampleOptions,
     ResampleReport, Resampled, RobotRows, Side, jpeg_size, resample,
 };
-use dexumi_retarget::{Hand, Kinematics, sha256};
+use dexumi_retarget::{Derivation, Hand, Kinematics, RetargetReport, sha256};
 
 use super::Choices;
 use crate::command::{
@@ -49,6 +49,7 @@ pub fn quality_of(judged: &Judged) -> Quality {
     Quality {
         grade: judged.verdict.grade.to_string(),
         tags: judged.verdict.tags.clone(),
+        not_measured: judged.verdict.not_measured.clone(),
         verdict: check::verdict_json(&judged.verdict),
     }
 }
@@ -85,17 +86,36 @@ fn robot_rows(hand: &Arc<Hand>, joints: &[f64]) -> RobotRows {
     rows
 }
 
+/// How a hand's motion was made, and how well.
+fn motion_of(hand: &Hand, report: &RetargetReport) -> Result<Motion> {
+    let made: Option<Derivation> = EpisodeFile::open(&report.path)?.json("derived")?;
+    let method = made.and_then(|made| serde_json::from_str(&made.method).ok());
+    Ok(Motion {
+        hand: hand.name().to_owned(),
+        method: method.unwrap_or_default(),
+        samples: report.passed + report.clipped + report.held,
+        clipped: report.clipped,
+        held: report.held,
+        tip_error_p95_m: report.figures.tip_error_p95_m,
+    })
+}
+
 impl Choices {
-    /// The episodes that are wanted, and those that are not. Where something is asked of verdicts, one
+    /// The episodes that are wanted, such as `is_chosen` already, and those that are not. Where something is asked of verdicts, one
     /// that has none is not wanted.
     pub fn selected(
         &self,
         episodes: &[PathBuf],
         judged: &Judgements,
+        is_chosen: impl Fn(&Path) -> bool,
     ) -> Result<(Vec<PathBuf>, Vec<PathBuf>)> {
+        for words in self.selection.unknown(judged.values())? {
+            eprintln!("note: {words}");
+        }
         let (mut wanted, mut deselected) = (Vec::new(), Vec::new());
         for path in episodes {
             let takes = match judged.get(path) {
+                _ if is_chosen(path) => true,
                 Some(judged) => self.selection.takes(judged)?,
                 None => self.selection.is_all(),
             };
@@ -127,8 +147,10 @@ impl Choices {
             given => given.to_vec(),
         };
         let mut derived = Vec::new();
+        let mut motion = Vec::new();
         for hand in &hands {
             let report = retarget::retarget(&aligned, hand)?;
+            motion.push(motion_of(hand, &report)?);
             derived.push((side_of(hand), report.path));
         }
         let given_hands = &hands;
@@ -155,6 +177,13 @@ impl Choices {
             path: std::path::absolute(path)?,
             fingerprint: aligned.episode.file.fingerprint()?,
             inputs_sha256: self.inputs(&aligned, &derived)?,
+            calibration_sha256: aligned
+                .calibration
+                .as_ref()
+                .map_or_else(String::new, |calibration| {
+                    sha256(calibration.to_toml().as_bytes())
+                }),
+            motion,
             rig: aligned.episode.info.rig.clone(),
             resampled: report.clone(),
         });

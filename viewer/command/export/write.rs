@@ -1,16 +1,17 @@
 //! Writing a dataset, and saying what became of it.
 
 use std::{
-    collections::{BTreeMap, BTreeSet},
+    collections::BTreeMap,
     path::{Path, PathBuf},
     sync::atomic::{AtomicBool, Ordering},
     thread::ScopedJoinHandle,
 };
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result};
 use dexumi_export::{
     Codec, Expected, ExportError, FitMode, Manifest, Options, Origin, Progress as Step, Report,
-    ResampleReport, Resampled, Source, check_space, format, has_finished_work, space_needed,
+    ResampleReport, Resampled, Source, check_output, check_space, format, has_finished_work,
+    space_needed,
 };
 use serde::Serialize;
 
@@ -34,9 +35,9 @@ pub struct Job<'a> {
     pub out: &'a Path,
     /// It takes the place of one that is there.
     pub replace: bool,
-    /// Episodes that were written before, by their recording's fingerprint; what they are made from must
-    /// not have changed.
-    pub known: BTreeMap<String, Origin>,
+    /// The first of them, which were written before, by their recording: they are not chosen anew, none may
+    /// be left out, and what they are made from must not have changed.
+    pub known: BTreeMap<PathBuf, Origin>,
 }
 
 /// Recordings on their way into a dataset.
@@ -77,6 +78,10 @@ pub struct Outcome {
     pub dataset: Report,
     /// Per episode, in order.
     pub resampled: Vec<ResampleReport>,
+    /// Of each of these, the recording.
+    pub recordings: Vec<PathBuf>,
+    /// Of each hand: samples, those at a limit, those held.
+    pub motion: BTreeMap<String, [u64; 3]>,
     /// Episodes that --min-grade or --where left out.
     pub deselected: Vec<PathBuf>,
 }
@@ -99,8 +104,11 @@ impl Job<'_> {
         let choices = self.choices;
         let format = format(&choices.format)?;
         let fps = choices.fps.unwrap_or(format.fps);
-        if fps == 0 {
-            bail!("fps is 0, expected 1 to 1000");
+        if !(1..=1000).contains(&fps) {
+            return Err(ExportError::Choice {
+                what: format!("fps is {fps}, expected 1 to 1000"),
+            }
+            .into());
         }
         let given: Vec<_> = choices
             .hand
@@ -108,6 +116,16 @@ impl Job<'_> {
             .map(|name| retarget::hand_of(name))
             .collect::<Result<_>>()?;
         let options = self.options()?;
+        // What is chosen wrongly is told before anything is read.
+        format.variant(&options)?;
+        if format.has_stills && choices.codec != VideoCodec::H264 {
+            eprintln!(
+                "note: --codec says nothing here: images of {} are JPEGs",
+                format.name
+            );
+        }
+        check_output(self.out, self.replace)?;
+        choices.alignment.check()?;
         // Verdicts and datasets appear whole or not at all: Ctrl-C ends the program.
         let interrupt = Interrupt::never();
         let judge = (!choices.no_check)
@@ -123,11 +141,15 @@ impl Job<'_> {
             false => verdicts_of(&self.episodes),
         };
         let (episodes, deselected) = match &judged {
-            Some(judged) => choices.selected(&self.episodes, judged)?,
+            Some(judged) => {
+                choices.selected(&self.episodes, judged, |path| self.known.contains_key(path))?
+            }
             None => (self.episodes.clone(), Vec::new()),
         };
         self.check_space(episodes.iter().map(PathBuf::as_path), &options, fps)?;
         let mut resampled = Vec::new();
+        let mut recordings_read = Vec::new();
+        let mut motion: BTreeMap<String, [u64; 3]> = BTreeMap::new();
         let mut failure = None;
         let mut progress: Option<Progress> = None;
         // While there is another line of progress, this one is not shown.
@@ -154,18 +176,35 @@ impl Job<'_> {
             let each = episodes.iter().map(|path| {
                 let mut prepare = || -> Result<_> {
                     let (episode, report) = choices.resampled(path, &given, fps)?;
-                    self.check_unchanged(&episode)?;
+                    self.check_unchanged(path, &episode)?;
                     resampled.push(report);
+                    recordings_read.push(path.clone());
+                    for made in episode.origin.iter().flat_map(|origin| &origin.motion) {
+                        let sums = motion.entry(made.hand.clone()).or_insert([0; 3]);
+                        let counts = [made.samples, made.clipped, made.held];
+                        sums.iter_mut()
+                            .zip(counts)
+                            .for_each(|(sum, count)| *sum += count);
+                    }
                     Ok(episode)
                 };
-                prepare().map_err(|error| match error.downcast::<ExportError>() {
-                    Ok(error) => error,
-                    Err(error) => {
-                        let what = format!("{error:#}");
-                        failure.get_or_insert(error);
-                        ExportError::Episode {
-                            episode: path.display().to_string(),
-                            what,
+                prepare().map_err(|error| {
+                    // What the machine lacks is no fault of the episode: it must not be left out for that.
+                    if is_of_the_machine(&error) {
+                        return ExportError::Recording {
+                            path: path.clone(),
+                            source: error.into(),
+                        };
+                    }
+                    match error.downcast::<ExportError>() {
+                        Ok(error) => error,
+                        Err(error) => {
+                            let what = format!("{error:#}");
+                            failure.get_or_insert(error);
+                            ExportError::Episode {
+                                episode: path.display().to_string(),
+                                what,
+                            }
                         }
                     }
                 })
@@ -185,10 +224,8 @@ impl Job<'_> {
                 {
                     let share = 1000 * images / of.max(1);
                     progress
-                        .get_or_insert_with(|| {
-                            Progress::new("export", 1000 * episodes.len() as u64)
-                        })
-                        .set(1000 * episode as u64 + share as u64);
+                        .get_or_insert_with(|| Progress::new("export, per cent", 100))
+                        .set((1000 * episode + share) as u64 / (10 * episodes.len().max(1)) as u64);
                 }
             });
             interrupt.end();
@@ -200,7 +237,8 @@ impl Job<'_> {
             // Where nothing could be written, the reason of the first episode is
             // worth more than that nothing was left.
             (Err(ExportError::NoEpisodes { .. }), Some(error)) => return Err(error),
-            (Err(error), _) if has_finished_work(self.out) => {
+            // Where the same command can go on, say so.
+            (Err(error), _) if error.may_pass() && has_finished_work(self.out) => {
                 return Err(error).context(format!(
                     "cannot export; finished videos are kept in {}.partial, the same command goes on from \
                      there",
@@ -212,6 +250,8 @@ impl Job<'_> {
         Ok(Outcome {
             dataset,
             resampled,
+            recordings: recordings_read,
+            motion,
             deselected,
         })
     }
@@ -224,9 +264,7 @@ impl Job<'_> {
         fps: u32,
     ) -> Result<()> {
         let format = format(&self.choices.format)?;
-        let written = self.known.values().map(|origin| origin.path.as_path());
-        let written: BTreeSet<&Path> = written.collect();
-        let new = episodes.filter(|path| !written.contains(path));
+        let new = episodes.filter(|path| !self.known.contains_key(*path));
         let expected: Vec<Expected> = new
             .filter_map(|path| Choices::expected(path, fps).ok())
             .collect();
@@ -255,6 +293,7 @@ impl Job<'_> {
                 FitChoice::Stretch => FitMode::Stretch,
             },
             replace: self.replace,
+            required: self.known.len(),
             license: choices.license.clone(),
             asked: serde_json::to_value(choices.absolute()?)?,
             ..Options::default()
@@ -262,18 +301,48 @@ impl Job<'_> {
     }
 
     /// Refuses an episode of a dataset whose values would not be those that were written before.
-    fn check_unchanged(&self, episode: &Resampled) -> Result<(), ExportError> {
+    fn check_unchanged(&self, path: &Path, episode: &Resampled) -> Result<(), ExportError> {
         let Some(origin) = &episode.origin else {
             return Ok(());
         };
-        match self.known.get(&origin.fingerprint) {
+        match self.known.get(path) {
             Some(before) if before.inputs_sha256 != origin.inputs_sha256 => {
                 Err(ExportError::Changed {
+                    what: changed(before, origin),
                     path: origin.path.clone(),
                 })
             }
             _ => Ok(()),
         }
+    }
+}
+
+/// Whether it is the disk or the system that fails, not what a recording holds.
+fn is_of_the_machine(error: &anyhow::Error) -> bool {
+    use std::io::ErrorKind;
+    let causes = error
+        .chain()
+        .filter_map(|cause| cause.downcast_ref::<std::io::Error>());
+    causes
+        .map(std::io::Error::kind)
+        .any(|kind| !matches!(kind, ErrorKind::InvalidData | ErrorKind::UnexpectedEof))
+}
+
+/// What of an origin has changed, in words.
+fn changed(before: &Origin, now: &Origin) -> String {
+    if before.calibration_sha256 != now.calibration_sha256 {
+        return "its calibration".to_owned();
+    }
+    let differing = before.motion.iter().zip(&now.motion).find(|(a, b)| a != b);
+    match differing {
+        Some((a, b)) if a.hand == b.hand && a.method != b.method => format!(
+            "how it is retargeted to {}: it was {}, it is {}",
+            a.hand, a.method, b.method
+        ),
+        Some((a, b)) if a.hand != b.hand => {
+            format!("its hand: it was {}, it is {}", a.hand, b.hand)
+        }
+        _ => "its hand file, or how it is retargeted or aligned".to_owned(),
     }
 }
 
@@ -316,12 +385,32 @@ impl Outcome {
         if idle > 0 {
             eprintln!("{idle} idle steps cut off at the ends of episodes (--keep-idle keeps them)");
         }
+        for (report, path) in self.resampled.iter().zip(&self.recordings) {
+            // A step at each end is the rule.
+            if report.is_cut_short() {
+                eprintln!(
+                    "note: {} of {} steps of {} are cut off at its ends, where a wrist, a joint or a camera is \
+                     not there; `dexumi align` shows which",
+                    report.trimmed,
+                    report.steps,
+                    path.display()
+                );
+            }
+        }
+        for (hand, [samples, clipped, held]) in &self.motion {
+            if clipped + held > 0 {
+                eprintln!(
+                    "{hand}: of {samples} samples {clipped} at a limit or kept from a collision, {held} without a \
+                     hand"
+                );
+            }
+        }
         if dataset.videos_reused > 0 {
             eprintln!("{} videos were finished before", dataset.videos_reused);
         }
         eprintln!(
-            "{} episodes, {} steps ({filled} with a cell held over a gap), {}, {} written to {}",
-            dataset.episodes_written,
+            "{}, {} steps ({filled} with a cell held over a gap), {}, {} written to {}",
+            terminal::counted(dataset.episodes_written, "episode"),
             dataset.rows,
             dataset.encoder,
             terminal::bytes(dataset.bytes),
@@ -330,7 +419,9 @@ impl Outcome {
         if as_json {
             print_json(self)?;
         }
-        let lossy = !dataset.rejected.is_empty() || !self.deselected.is_empty() || filled > 0;
+        let is_cut = self.resampled.iter().any(ResampleReport::is_cut_short);
+        let lossy =
+            !dataset.rejected.is_empty() || !self.deselected.is_empty() || filled > 0 || is_cut;
         Ok(if lossy { Exit::Lossy } else { Exit::Done })
     }
 }

@@ -145,7 +145,7 @@ pub fn import(
         .iter()
         .map(|(stream, ledger)| (stream.clone(), ledger.written))
         .collect();
-    report.lossy = ledger.values().any(|ledger| !ledger.is_clean());
+    report.lossy |= ledger.values().any(|ledger| !ledger.is_clean());
     report.path = target;
     writer.metadata(RECORD, &record(&report))?;
     writer.finish(Some(interval), &ledger)?;

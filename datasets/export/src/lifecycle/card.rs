@@ -15,8 +15,8 @@ use crate::formats::format;
 use crate::options::CameraReport;
 use crate::verify::json;
 
-/// The card.
-pub(crate) const CARD_FILE: &str = "README.md";
+/// The card: who has the dataset may write more into it.
+pub const CARD_FILE: &str = "README.md";
 /// Its plots.
 pub(crate) const PLOTS_FILE: &str = "statistics.svg";
 /// Longest lists of the card.
@@ -55,7 +55,8 @@ fn card(
     let format = format(&manifest.format)?;
     let license = manifest.configuration.license.as_deref();
     let mut card = String::new();
-    if info.is_some() {
+    // Tables that the Hub can show are in LeRobot's layouts alone.
+    if info.is_some_and(|info| !info["features"].is_null()) {
         card += &front_matter(manifest, license);
     }
     let episodes = &manifest.episodes;
@@ -81,8 +82,15 @@ fn card(
     }
     card += &rest(tasks.len());
     card += &grades(episodes, minutes);
-    card += "\n## Keys\n\n| key | what |\n|---|---|\n";
-    for (key, what) in keys(info).iter().chain(&own_keys(format.keys)) {
+    card += &motion(episodes);
+    let keys: Vec<_> = keys(info)
+        .into_iter()
+        .chain(own_keys(format.keys))
+        .collect();
+    if !keys.is_empty() {
+        card += "\n## Keys\n\n| key | what |\n|---|---|\n";
+    }
+    for (key, what) in &keys {
         let _ = writeln!(card, "| `{key}` | {} |", cell(what));
     }
     let _ = writeln!(
@@ -105,7 +113,7 @@ fn front_matter(manifest: &Manifest, license: Option<&str>) -> String {
     format!(
         "---\nlicense: {}\ntask_categories:\n- robotics\ntags:\n- LeRobot\n- dexumi\n- {}\n\
          configs:\n- config_name: default\n  data_files: data/*/*.parquet\n---\n\n",
-        license.unwrap_or("unknown").to_lowercase(),
+        serde_json::json!(license.unwrap_or("unknown").to_lowercase()),
         manifest.format
     )
 }
@@ -178,7 +186,82 @@ fn grades(episodes: &[Entry], minutes: impl Fn(u64) -> f64) -> String {
         }
         text += &rest(found.len());
     }
+    let mut unknown: BTreeMap<&str, u64> = BTreeMap::new();
+    for what in episodes.iter().flat_map(|entry| &entry.not_measured) {
+        *unknown.entry(what).or_default() += 1;
+    }
+    if !unknown.is_empty() {
+        text += "\n| could not be measured | episodes |\n|---|---|\n";
+        for (what, number) in unknown.iter().take(MOST) {
+            let _ = writeln!(text, "| {} | {number} |", cell(what));
+        }
+        text += &rest(unknown.len());
+    }
     text
+}
+
+/// How the motion of each hand was made, and how well.
+fn motion(episodes: &[Entry]) -> String {
+    #[derive(Default)]
+    struct Sum {
+        episodes: u64,
+        samples: u64,
+        clipped: u64,
+        held: u64,
+        tip_error_p95_m: Option<f64>,
+    }
+    let mut all: BTreeMap<(&str, String), Sum> = BTreeMap::new();
+    let each = episodes.iter().filter_map(|entry| entry.origin.as_ref());
+    for made in each.flat_map(|origin| &origin.motion) {
+        let sum = all.entry((&made.hand, words(&made.method))).or_default();
+        sum.episodes += 1;
+        sum.samples += made.samples;
+        sum.clipped += made.clipped;
+        sum.held += made.held;
+        sum.tip_error_p95_m = match (sum.tip_error_p95_m, made.tip_error_p95_m) {
+            (Some(a), Some(b)) => Some(f64::max(a, b)),
+            (a, b) => a.or(b),
+        };
+    }
+    if all.is_empty() {
+        return String::new();
+    }
+    let mut text = String::from(
+        "\n## Motion\n\nHow the hands' motion was made. Clipped: at a limit of position or speed, or cut short to \
+         keep links apart. Held: the sample showed no hand. Tip error: distance of fingertips from where they were \
+         asked to be, the largest 95th percentile of an episode.\n\n\
+         | hand | how | episodes | samples | clipped | held | tip error |\n|---|---|---|---|---|---|---|\n",
+    );
+    for ((hand, how), sum) in &all {
+        let error = sum.tip_error_p95_m;
+        let _ = writeln!(
+            text,
+            "| {hand} | {} | {} | {} | {} | {} | {} |",
+            cell(how),
+            sum.episodes,
+            sum.samples,
+            sum.clipped,
+            sum.held,
+            error.map_or_else(|| "-".to_owned(), |error| format!("{:.1} mm", 1e3 * error))
+        );
+    }
+    text
+}
+
+/// A method of retargeting for people.
+fn words(method: &Value) -> String {
+    let follow = method["follow"].as_str().map(serde_json::from_str::<Value>);
+    let Some(Ok(Value::Object(follow))) = follow else {
+        return "joints of the exoskeleton, one for one".to_owned();
+    };
+    let each = follow.iter().filter(|(_, value)| !value.is_null());
+    let each: Vec<String> = each
+        .map(|(name, value)| match value.as_str() {
+            Some(text) => format!("{name} {text}"),
+            None => format!("{name} {value}"),
+        })
+        .collect();
+    format!("keypoints: {}", each.join(", "))
 }
 
 /// Episodes and steps of each kind.

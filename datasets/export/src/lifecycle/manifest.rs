@@ -61,7 +61,7 @@ pub struct Manifest {
 pub struct Configuration {
     /// Variant of the format; empty where there is no choice.
     pub variant: String,
-    /// `H264` or `Av1`.
+    /// `H264` or `Av1`; of images that are no videos, theirs.
     pub codec: String,
     /// Size of the written images; none where it is that of the recorded ones.
     pub image_size: Option<(u32, u32)>,
@@ -92,6 +92,9 @@ pub struct Entry {
     pub grade: Option<String>,
     /// What was found of it.
     pub tags: Vec<String>,
+    /// What could not be measured of it.
+    #[serde(default)]
+    pub not_measured: Vec<String>,
     /// What it was made from; none where that is not known.
     pub origin: Option<Origin>,
 }
@@ -118,6 +121,11 @@ impl Entry {
             steps: episode.steps() as u64,
             grade: quality.map(|quality| quality.grade.clone()),
             tags: quality.map_or_else(Vec::new, |quality| quality.tags.clone()),
+            not_measured: quality.map_or_else(Vec::new, |quality| {
+                let each = quality.not_measured.iter();
+                each.map(|why| why.split(':').next().unwrap_or(why).to_owned())
+                    .collect()
+            }),
             origin: episode.origin.clone(),
         }
     }
@@ -230,6 +238,17 @@ impl Manifest {
         for (at, entry) in self.episodes.iter().enumerate() {
             equal("episode_index", at as u64, entry.episode_index, &path)?;
         }
+        let mut recordings = BTreeSet::new();
+        for origin in self
+            .episodes
+            .iter()
+            .filter_map(|entry| entry.origin.as_ref())
+        {
+            if !recordings.insert(&origin.fingerprint) {
+                let what = format!("the recording {} is in it twice", origin.path.display());
+                return Err(invalid(what, &path));
+            }
+        }
         let mut present = BTreeSet::new();
         list(dataset, dataset, &mut present)?;
         present.remove(Path::new(MANIFEST_FILE));
@@ -244,15 +263,46 @@ impl Manifest {
             return Err(invalid(what, &dataset.join(besides)));
         }
         each_at_once(&self.files, |file| {
+            // Who has the dataset may write more into its card.
+            if file.path == Path::new(super::CARD_FILE) {
+                return Ok(());
+            }
             let path = dataset.join(&file.path);
             let metadata = path.metadata().map_err(ExportError::io("look at", &path))?;
-            equal("size in bytes", file.bytes, metadata.len(), &path)?;
-            if hashes {
-                equal("SHA-256", &file.sha256, &hash(&path)?.1, &path)?;
+            if file.bytes != metadata.len() {
+                let (told, got) = (file.bytes, metadata.len());
+                return Err(changed(
+                    &format!("it had {told} bytes, it has {got}"),
+                    &path,
+                ));
+            }
+            if hashes && file.sha256 != hash(&path)?.1 {
+                return Err(changed("its SHA-256 is another", &path));
             }
             Ok(())
         })
     }
+
+    /// Whether the card is not the one that was written.
+    ///
+    /// # Errors
+    /// It cannot be read.
+    pub fn is_card_edited(&self, dataset: &Path) -> Result<bool, ExportError> {
+        let card = Path::new(super::CARD_FILE);
+        let written = self.files.iter().find(|file| file.path == card);
+        match written {
+            Some(file) => Ok(hash(&dataset.join(card))?.1 != file.sha256),
+            None => Ok(false),
+        }
+    }
+}
+
+fn changed(how: &str, path: &Path) -> ExportError {
+    let what = format!(
+        "the file was changed since the dataset was written ({how}); bring it back, or make the dataset anew by \
+         `dexumi rebuild`"
+    );
+    invalid(what, path)
 }
 
 /// Size and SHA-256 of a file.

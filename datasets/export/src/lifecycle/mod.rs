@@ -14,11 +14,12 @@ mod plots;
 mod space;
 mod staging;
 
+pub use card::CARD_FILE;
 pub use manifest::{Configuration, Entry, FileEntry, MANIFEST_FILE, Manifest};
 pub(crate) use parts::{Encoded, Known, Parts, VideoKey};
 pub use space::{Expected, ExpectedImages, check_space, space_needed};
 pub(crate) use staging::Staging;
-pub use staging::has_finished_work;
+pub use staging::{check_output, has_finished_work};
 
 use std::path::Path;
 

@@ -5,7 +5,7 @@
 //! `joined-GROUP.part` and `.json` are videos one behind the other, in the place of their own files. In a finished dataset [`VIDEOS_FILE`]
 //! says the same of its files.
 
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::fs::File;
 use std::io::{BufRead, BufReader, Seek, SeekFrom};
 use std::path::{Path, PathBuf};
@@ -347,7 +347,11 @@ impl Parts {
         }
         link(&path, &target)?;
         // Of the dataset that is to be replaced nothing is removed.
-        for file in files.iter().filter(|file| file.starts_with(&self.folder)) {
+        let own: BTreeSet<&PathBuf> = files
+            .iter()
+            .filter(|file| file.starts_with(&self.folder))
+            .collect();
+        for file in own {
             std::fs::remove_file(file)
                 .map_err(ExportError::io("remove a temporary video", file))?;
         }

@@ -8,6 +8,7 @@ use nix::fcntl::{AT_FDCWD, RenameFlags, renameat2};
 
 use super::parts;
 use crate::error::ExportError;
+use crate::verify::FOREIGN;
 
 /// `OUT.partial` beside `OUT`, locked by its process:
 ///
@@ -29,15 +30,13 @@ impl Staging {
     /// Creates the folder or takes it up, unless `out` holds something already that is not to be
     /// replaced.
     pub fn open(out: &Path, replaces: bool) -> Result<Self, ExportError> {
-        let out = std::path::absolute(out).map_err(ExportError::io("resolve a path", out))?;
+        let out = resolved(out)?;
         let work = work_folder(&out);
-        let is_free = match std::fs::read_dir(&out) {
-            Ok(mut entries) => entries.next().is_none(),
-            Err(e) => e.kind() == std::io::ErrorKind::NotFound,
-        };
+        let is_free = is_free(&out);
         if !is_free && work.join("whole").exists() {
             // Killed after the dataset got its name: what is left is of no use any more.
             let _lock = lock(&work)?;
+            carry_over(&work.join("dataset"), &out)?;
             remove(&work)?;
         }
         if !is_free && !replaces {
@@ -88,6 +87,7 @@ impl Staging {
         sync_one(&self.work)?;
         if self.replaces {
             exchange(&dataset, &self.out)?;
+            carry_over(&dataset, &self.out)?;
         } else {
             std::fs::rename(&dataset, &self.out)
                 .map_err(ExportError::io("rename the finished dataset", &self.out))?;
@@ -114,6 +114,36 @@ impl Drop for Staging {
     }
 }
 
+/// Absolute; where it is a link, what that leads to, so that the dataset itself is replaced.
+fn resolved(out: &Path) -> Result<PathBuf, ExportError> {
+    match out.is_symlink() && out.exists() {
+        true => std::fs::canonicalize(out),
+        false => std::path::absolute(out),
+    }
+    .map_err(ExportError::io("resolve a path", out))
+}
+
+/// Whether there is nothing yet at `out`.
+fn is_free(out: &Path) -> bool {
+    match std::fs::read_dir(out) {
+        Ok(mut entries) => entries.next().is_none(),
+        Err(e) => e.kind() == std::io::ErrorKind::NotFound,
+    }
+}
+
+/// Refuses an output folder that holds something, unless that is to be replaced; [`Staging::open`] does so
+/// as well, but only once all is chosen and judged.
+///
+/// # Errors
+/// [`ExportError::OutputExists`].
+pub fn check_output(out: &Path, replaces: bool) -> Result<(), ExportError> {
+    let out = resolved(out)?;
+    if replaces || is_free(&out) || work_folder(&out).join("whole").exists() {
+        return Ok(());
+    }
+    Err(ExportError::OutputExists { path: out })
+}
+
 /// Where a dataset for `out` grows.
 pub(crate) fn work_folder(out: &Path) -> PathBuf {
     let mut name: OsString = out.file_name().unwrap_or_default().to_owned();
@@ -125,6 +155,9 @@ pub(crate) fn work_folder(out: &Path) -> PathBuf {
 /// up.
 #[must_use]
 pub fn has_finished_work(out: &Path) -> bool {
+    let Ok(out) = &resolved(out) else {
+        return false;
+    };
     parts::has_finished(&work_folder(out).join("parts"))
 }
 
@@ -180,6 +213,17 @@ fn sync(folder: &Path) -> Result<u64, ExportError> {
     }
     sync_one(folder)?;
     Ok(bytes)
+}
+
+/// Moves what git and the Hub have put into the old dataset to the new one.
+fn carry_over(old: &Path, new: &Path) -> Result<(), ExportError> {
+    for name in FOREIGN {
+        let (from, to) = (old.join(name), new.join(name));
+        if from.exists() && !to.exists() {
+            std::fs::rename(&from, &to).map_err(ExportError::io("move to the new dataset", &to))?;
+        }
+    }
+    Ok(())
 }
 
 /// Brings a file, or the names in a folder, to the disk.

@@ -68,7 +68,6 @@ impl Chooser {
         &self,
         job: &ResampleJob<'_>,
         times: &[SessionTime],
-        report: &mut ResampleReport,
     ) -> Result<Vec<CameraTrack>, String> {
         let only = match &job.hands[..] {
             [hand] => Some(hand.side),
@@ -107,7 +106,6 @@ impl Chooser {
                 camera.capture_times.push(track.times[index]);
                 camera.valid.push(choice.is_some());
             }
-            count(&camera.images, report);
             cameras.push(camera);
         }
         cameras.sort_by(|a, b| (a.role, &a.name).cmp(&(b.role, &b.name)));
@@ -120,10 +118,10 @@ fn world_from_camera(
     job: &ResampleJob<'_>,
     name: &str,
     times: &[SessionTime],
-) -> Option<Vec<Isometry3<f64>>> {
+) -> Option<Vec<Option<Isometry3<f64>>>> {
     let camera = format!("camera/{name}");
     if let Some(fixed) = job.episode.rig.mount("world", &camera) {
-        return Some(vec![fixed; times.len()]);
+        return Some(vec![Some(fixed); times.len()]);
     }
     job.timeline.poses.iter().find_map(|(tracker, track)| {
         let mount = job
@@ -131,16 +129,13 @@ fn world_from_camera(
             .rig
             .mount(&format!("tracker/{tracker}"), &camera)?;
         let at = |time: &SessionTime| track.at(*time, job.timeline.max_gap);
-        let mut held = times.iter().find_map(at)?;
-        let poses = times.iter().map(|time| {
-            held = at(time).unwrap_or(held);
-            held * mount
-        });
-        Some(poses.collect())
+        let poses: Vec<_> = times.iter().map(|time| Some(at(time)? * mount)).collect();
+        poses.iter().any(Option::is_some).then_some(poses)
     })
 }
 
-fn count(images: &[usize], report: &mut ResampleReport) {
+/// Counts images that repeat and those that no step shows.
+pub(super) fn count(images: &[usize], report: &mut ResampleReport) {
     let repeated = images.windows(2).filter(|pair| pair[0] == pair[1]).count();
     report.repeated_images += repeated as u64;
     if let [first, .., last] = images {

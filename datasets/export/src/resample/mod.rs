@@ -13,10 +13,7 @@ mod subtasks;
 
 use std::{path::Path, sync::Arc};
 
-use dexumi_episode::{
-    Calibration, Episode,
-    align::{Grid, Timeline},
-};
+use dexumi_episode::{Calibration, Delta, Episode, SessionTime, align::Timeline};
 
 use crate::error::ExportError;
 use crate::model::{Resampled, Side};
@@ -88,6 +85,14 @@ pub struct ResampleReport {
     pub unused_images: u64,
 }
 
+impl ResampleReport {
+    /// More than a twentieth of the episode is not covered by all that a step must have.
+    #[must_use]
+    pub fn is_cut_short(&self) -> bool {
+        20 * self.trimmed > self.steps
+    }
+}
+
 /// Puts an episode on a grid.
 ///
 /// # Errors
@@ -112,11 +117,16 @@ fn grid(
     hands.sort_by_key(|hand| hand.side);
     let tracks = hands.iter().map(|hand| Tracks::read(job, hand));
     let tracks: Vec<Tracks> = tracks.collect::<Result<_, _>>()?;
-    let grid = timeline.grid(&Grid::Rate(fps))?;
     let choose = images::Chooser {
         fps,
         causal: options.causal,
     };
+    // What every step must have, and nothing else: a sensor that dies must not end the episode.
+    let streams = tracks
+        .iter()
+        .flat_map(Tracks::times)
+        .chain(timeline.images.values().map(|track| &track.times[..]));
+    let grid = rate_within(timeline.interval, streams, fps);
     let covered = |k: &usize| {
         let (time, gap) = (grid[*k], timeline.max_gap);
         tracks.iter().all(|hand| hand.covers(time, gap))
@@ -127,20 +137,21 @@ fn grid(
         .zip((0..grid.len()).rfind(covered));
     let Some((first, last)) = ends.filter(|(first, last)| first < last) else {
         return Err(format!(
-            "no two of {} steps are covered by all streams; `dexumi align` shows what each covers",
+            "no two of {} steps are covered by wrists, joints and cameras; `dexumi align` shows what each covers",
             grid.len()
         ));
     };
     let mut report = ResampleReport {
-        steps: grid.len() as u64,
-        trimmed: (grid.len() - (last - first)) as u64,
+        steps: steps_within(timeline.interval, fps) as u64,
         ..ResampleReport::default()
     };
+    report.trimmed = report.steps.saturating_sub((last - first) as u64);
     let mut motions: Vec<_> = tracks
         .iter()
         .map(|hand| hand.on(&grid[first..=last], timeline.max_gap))
         .collect();
     let mut times = grid[first..=last].to_vec();
+    let mut cameras = choose.tracks(job, &times[..times.len() - 1])?;
     if options.trim_idle {
         let kept = idle::kept(&motions, fps);
         report.idle_start = kept.start as u64;
@@ -149,9 +160,14 @@ fn grid(
         for motion in &mut motions {
             motion.cut(&kept);
         }
+        for camera in &mut cameras {
+            camera.cut(kept.start..kept.end - 1);
+        }
     }
     let steps = times.len() - 1;
-    let cameras = choose.tracks(job, &times[..steps], &mut report)?;
+    for camera in &cameras {
+        images::count(&camera.images, &mut report);
+    }
     let names: Vec<&str> = hands.iter().map(|hand| hand.name).collect();
     let resampled = Resampled {
         episode_id: job.episode.info.id.clone(),
@@ -166,6 +182,35 @@ fn grid(
         quality: None,
         origin: None,
     };
-    report.filled = (0..steps).filter(|&k| !resampled.is_valid(k)).count() as u64;
+    let is_held = |k: &usize| !resampled.is_valid(*k) || resampled.lost_cameras(*k) > 0;
+    report.filled = (0..steps).filter(is_held).count() as u64;
     Ok((resampled, report))
+}
+
+/// Steps of `1 / fps` in an interval.
+fn steps_within((start, stop): (SessionTime, SessionTime), fps: u32) -> usize {
+    ((stop - start).secs_f64() * f64::from(fps))
+        .floor()
+        .max(0.0) as usize
+        + 1
+}
+
+/// `start + k / fps`, from the first to the last instant of an interval at which all streams, by the times of
+/// their samples, have begun and none has ended. A stream without samples says nothing.
+fn rate_within<'a>(
+    interval: (SessionTime, SessionTime),
+    streams: impl Iterator<Item = &'a [SessionTime]>,
+    fps: u32,
+) -> Vec<SessionTime> {
+    let mut span = interval;
+    for times in streams {
+        if let (Some(&first), Some(&last)) = (times.first(), times.last()) {
+            span = (span.0.max(first), span.1.min(last));
+        }
+    }
+    if span.0 >= span.1 {
+        return Vec::new();
+    }
+    let time = |k: usize| span.0 + Delta::from_nanos(k as i64 * 1_000_000_000 / i64::from(fps));
+    (0..steps_within(span, fps)).map(time).collect()
 }

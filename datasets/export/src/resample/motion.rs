@@ -90,6 +90,12 @@ impl Tracks {
         })
     }
 
+    /// When wrist and joints have samples.
+    pub fn times(&self) -> impl Iterator<Item = &[SessionTime]> {
+        let joints = self.joints.iter().map(|joint| &joint.times[..]);
+        std::iter::once(&self.wrist.times[..]).chain(joints)
+    }
+
     /// Whether wrist and joints are known at `time`.
     pub fn covers(&self, time: SessionTime, max_gap: Delta) -> bool {
         self.wrist.at(time, max_gap).is_some()

@@ -72,6 +72,7 @@ fn hand(dataset: &Path, side: Side) -> Result<Verified, ExportError> {
         tasks: 0,
         videos: 0,
         files: None,
+        is_card_edited: false,
     };
     let mut tasks = BTreeSet::new();
     let mut shape = None;

@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use super::{Verified, invalid};
+use super::{Verified, invalid, keyframes_near};
 use crate::dreamdojo_mano::{LEAST_STEPS, SIDES, joint_names};
 use crate::error::ExportError;
 use crate::ffmpeg::{Tools, probe};
@@ -22,6 +22,7 @@ pub(super) fn check(dataset: &Path, tools: &Tools) -> Result<Verified, ExportErr
         tasks: 0,
         videos: 0,
         files: None,
+        is_card_edited: false,
     };
     let root = dataset.join("part1");
     for folder in entries(&root)? {
@@ -35,10 +36,14 @@ pub(super) fn check(dataset: &Path, tools: &Tools) -> Result<Verified, ExportErr
                     let rows = numbers(file)?;
                     let video = file.with_extension("mp4");
                     let track = probe(tools, &video)?;
-                    if track.times.len() as u64 != rows {
-                        let what = format!("expected {rows} images, got {}", track.times.len());
-                        return Err(invalid(what, &video));
-                    }
+                    let rate = track.rate.split_once('/');
+                    let fps = rate.and_then(|(images, seconds)| {
+                        Some(images.parse::<u32>().ok()? / seconds.parse::<u32>().ok()?.max(1))
+                    });
+                    track
+                        .check_grid(rows, fps.unwrap_or(0))
+                        .and_then(|()| keyframes_near(&track))
+                        .map_err(|what| invalid(what, &video))?;
                     verified.rows += rows;
                     verified.episodes += 1;
                     verified.videos += 1;

@@ -6,7 +6,7 @@ use std::path::Path;
 
 use serde_json::Value;
 
-use super::{Verified, equal, invalid, json, lines};
+use super::{Verified, equal, invalid, json, keyframes_near, lines};
 use crate::egoscale::{ACTION, HAND, HORIZONS, STATE, VIEWS, manifest};
 use crate::error::ExportError;
 use crate::ffmpeg::{Tools, probe};
@@ -40,6 +40,7 @@ pub(super) fn check(dataset: &Path, tools: &Tools) -> Result<Verified, ExportErr
         tasks: lines::<Value>(&dataset.join("meta/tasks.jsonl"))?.len() as u64,
         videos: 0,
         files: None,
+        is_card_edited: false,
     };
     for episode in &episodes {
         let id = text(episode, "episode_id", dataset)?;
@@ -69,8 +70,10 @@ pub(super) fn check(dataset: &Path, tools: &Tools) -> Result<Verified, ExportErr
         if !path.is_file() {
             return Err(invalid("the video is missing", &path));
         }
-        probe(tools, &path)?
+        let track = probe(tools, &path)?;
+        track
             .check_grid(count, fps)
+            .and_then(|()| keyframes_near(&track))
             .map_err(|what| invalid(what, &path))?;
         verified.videos += 1;
     }

@@ -71,5 +71,6 @@ pub(super) fn check(
         tasks: 0,
         videos: episodes.len(),
         files: None,
+        is_card_edited: false,
     })
 }

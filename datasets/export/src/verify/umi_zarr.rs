@@ -135,5 +135,6 @@ pub(super) fn check(dataset: &Path) -> Result<Verified, ExportError> {
         tasks: 0,
         videos: 0,
         files: None,
+        is_card_edited: false,
     })
 }

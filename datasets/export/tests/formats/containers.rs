@@ -192,6 +192,56 @@ fn egoscale_variants_say_what_the_data_stand_for() {
 }
 
 #[test]
+fn egoscale_takes_the_hand_that_moves_though_it_was_lost_for_a_moment() {
+    if !ffmpeg_is_installed() {
+        return;
+    }
+    let temporary = folder();
+    let out = temporary.path().join("dataset");
+    let mut made = synthetic::two_hands(0, STEPS, &pictures());
+    for camera in &mut made.cameras {
+        camera.valid = vec![true; STEPS];
+    }
+    let [left, right] = &mut made.hands[..] else {
+        panic!("two hands");
+    };
+    let first = left.world_from_wrist[0];
+    left.world_from_wrist.fill(first);
+    let still = left.joints(0).to_vec();
+    left.joints_rad = still.repeat(STEPS + 1);
+    right.valid[7] = false;
+    write("egoscale", vec![made], &out).unwrap();
+    let lines = std::fs::read_to_string(out.join("meta/episodes.jsonl")).unwrap();
+    assert!(lines.contains(r#""active_hand":"right""#), "{lines}");
+}
+
+#[test]
+fn a_step_at_which_the_camera_is_not_tracked_is_marked() {
+    if !ffmpeg_is_installed() {
+        return;
+    }
+    let temporary = folder();
+    let out = temporary.path().join("dataset");
+    let mut all = episodes();
+    for episode in &mut all {
+        let mut poses = vec![Some(nalgebra::Isometry3::translation(0.1, 0.2, 0.3)); STEPS];
+        poses[9] = None;
+        episode.cameras[0].world_from_camera = Some(poses);
+    }
+    write("dreamdojo-mano", all, &out).unwrap();
+    let file = hdf5_pure::File::open(out.join("part1/pick_up_the_cup/0.hdf5")).unwrap();
+    let valid = file
+        .dataset("timestamps/valid")
+        .unwrap()
+        .read_f64()
+        .unwrap();
+    let invalid: Vec<usize> = (0..STEPS).filter(|&k| valid[k] == 0.0).collect();
+    assert!(invalid.contains(&9), "{invalid:?}");
+    let wrist = file.dataset("wrist/right_pose_cam_rot6d").unwrap();
+    assert!(wrist.read_f64().unwrap().iter().all(|x| x.is_finite()));
+}
+
+#[test]
 fn mano_rotations_are_in_the_frame_of_a_tracked_camera() {
     if !ffmpeg_is_installed() {
         return;
@@ -203,7 +253,7 @@ fn mano_rotations_are_in_the_frame_of_a_tracked_camera() {
     let camera =
         nalgebra::Isometry3::from_parts(nalgebra::Translation3::new(0.1, 0.2, 0.3), turned);
     for episode in &mut all {
-        episode.cameras[0].world_from_camera = Some(vec![camera; STEPS]);
+        episode.cameras[0].world_from_camera = Some(vec![Some(camera); STEPS]);
     }
     let hand = all[0].hands[0].clone();
     write("dreamdojo-mano", all, &out).unwrap();

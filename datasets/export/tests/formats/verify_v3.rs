@@ -42,6 +42,40 @@ const BREAKS: &[Break] = &[
         "must not contain '/'",
     ),
     (
+        "another place of the data",
+        |d| {
+            meta(d, "info", |v| {
+                v["data_path"] = "dota/{episode_index}.parquet".into();
+            })
+        },
+        "data_path",
+    ),
+    (
+        "another place of the videos",
+        |d| meta(d, "info", |v| v["video_path"] = "x".into()),
+        "video_path",
+    ),
+    (
+        "keyframes far apart",
+        |d| {
+            video(
+                d,
+                VIDEO,
+                &[
+                    "-c:v",
+                    "libx264",
+                    "-g",
+                    "30",
+                    "-bf",
+                    "0",
+                    "-sc_threshold",
+                    "0",
+                ],
+            );
+        },
+        "distance of keyframes",
+    ),
+    (
         "undeclared column",
         |d| {
             meta(d, "info", |v| {

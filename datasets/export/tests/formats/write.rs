@@ -59,6 +59,7 @@ fn verdicts_on_quality_are_in_the_metadata() {
             made.quality = Some(Quality {
                 grade: ["A", "C"][n as usize].to_owned(),
                 tags: tags[..2 * n as usize].to_vec(),
+                not_measured: vec!["sync_residual of head: too little motion".to_owned()],
                 verdict: serde_json::json!({"grade": (["A", "C"][n as usize])}),
             });
             made

@@ -40,5 +40,6 @@ pub(super) fn check(
         tasks: meta.tasks.len() as u64,
         videos,
         files: None,
+        is_card_edited: false,
     })
 }

@@ -2,15 +2,12 @@
 
 use std::path::{Path, PathBuf};
 
-use super::super::{each_at_once, equal, invalid};
+use super::super::{each_at_once, equal, invalid, keyframes_near};
 use super::meta::Meta;
 use crate::error::ExportError;
 use crate::features::Feature;
 use crate::ffmpeg::{Tools, probe};
 use crate::v21::video_path;
-
-/// Longest distance of keyframes: what a loader decodes to reach an image.
-const LONGEST_GOP: usize = 15;
 
 struct Video<'a> {
     relative: PathBuf,
@@ -69,12 +66,6 @@ pub(in super::super) fn check_file(
         track.keyframes.first(),
         path,
     )?;
-    // What lies between keyframes, and one of them.
-    let between = track.keyframes.split(|&is_key| is_key).map(<[bool]>::len);
-    let longest = between.max().unwrap_or(0) + 1;
-    if longest > LONGEST_GOP {
-        let what = format!("distance of keyframes: expected at most {LONGEST_GOP}, got {longest}");
-        return Err(invalid(what, path));
-    }
+    keyframes_near(&track).map_err(|what| invalid(what, path))?;
     Ok(track.codec)
 }

@@ -25,6 +25,8 @@ pub(super) struct Info {
     pub total_frames: u64,
     total_tasks: u64,
     chunks_size: u64,
+    data_path: String,
+    video_path: Option<String>,
     splits: BTreeMap<String, String>,
 }
 
@@ -55,6 +57,10 @@ pub(super) fn read(dataset: &Path) -> Result<Meta, ExportError> {
     let info: Info = json(&path)?;
     equal("codebase_version", "v3.0", &info.codebase_version, &path)?;
     equal("chunks_size", CHUNK_FILES, info.chunks_size, &path)?;
+    equal("data_path", features::DATA_PATH, &info.data_path, &path)?;
+    let has_video = info.features.values().any(Feature::is_video);
+    let expected = has_video.then_some(features::VIDEO_PATH);
+    equal("video_path", expected, info.video_path.as_deref(), &path)?;
     if !(1..=MAX_FPS).contains(&info.fps) {
         return Err(invalid(
             format!("fps: expected 1 to {MAX_FPS}, got {}", info.fps),
@@ -116,7 +122,7 @@ fn tasks(path: &Path) -> Result<Vec<String>, ExportError> {
         &pandas["index_columns"],
         path,
     )?;
-    let mut tasks = Vec::new();
+    let mut tasks: Vec<String> = Vec::new();
     tables::read(
         path,
         |_| true,
@@ -135,7 +141,13 @@ fn tasks(path: &Path) -> Result<Vec<String>, ExportError> {
             };
             for (&index, task) in index.values().iter().zip(task) {
                 equal("task_index in row order", tasks.len() as i64, index, path)?;
-                tasks.push(task.unwrap_or_default().to_owned());
+                let task = task.unwrap_or_default();
+                if tasks.iter().any(|other| other == task) {
+                    let what =
+                        format!("task {index}: expected a sentence of its own, got {task:?}");
+                    return Err(invalid(what, path));
+                }
+                tasks.push(task.to_owned());
             }
             Ok(())
         },

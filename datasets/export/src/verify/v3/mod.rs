@@ -6,7 +6,7 @@ mod video;
 
 use std::path::Path;
 
-use super::{Kind, Verified, each_at_once, equal, invalid, nothing_besides};
+use super::{Kind, Verified, each_at_once, equal, invalid, keyframes_near, nothing_besides};
 use crate::error::ExportError;
 use crate::ffmpeg::Tools;
 
@@ -26,5 +26,6 @@ pub(super) fn check(dataset: &Path, tools: &Tools) -> Result<Verified, ExportErr
         tasks: meta.tasks.len() as u64,
         videos,
         files: None,
+        is_card_edited: false,
     })
 }

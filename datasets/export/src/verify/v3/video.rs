@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
 use super::meta::{Episode, Meta};
-use super::{each_at_once, equal, invalid};
+use super::{each_at_once, equal, invalid, keyframes_near};
 use crate::error::ExportError;
 use crate::features::{self, Feature};
 use crate::ffmpeg::{Tools, probe};
@@ -94,5 +94,5 @@ fn check_file(
         )?;
         start += length;
     }
-    Ok(())
+    keyframes_near(&track).map_err(|what| invalid(what, path))
 }
