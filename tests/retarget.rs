@@ -294,7 +294,7 @@ fn what_cannot_be_retargeted_is_refused_with_a_reason() {
     refused(&with(none, &[]), 10, &["magic", "none.npy"]);
     refused(
         &with("absent.npy", &[]),
-        1,
+        10,
         &["no such file or folder", "absent.npy"],
     );
     refused(

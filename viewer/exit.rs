@@ -96,6 +96,7 @@ impl Exit {
             EpisodeError::Config { .. }
             | EpisodeError::Damaged { .. }
             | EpisodeError::Unfinished { .. }
+            | EpisodeError::Missing { .. }
             | EpisodeError::Nothing { .. }
             | EpisodeError::Content { .. } => Self::BadInput,
             _ => Self::Failed,

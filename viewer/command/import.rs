@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use anyhow::{Context, Result, bail};
 use clap::{Args, Subcommand};
 use dexumi_capture::driver::driver_of;
-use dexumi_episode::{Session, isometry};
+use dexumi_episode::{EpisodeError, Session, isometry};
 use dexumi_export::Options;
 use dexumi_export::import::{Choices, Imported, import, raw_episodes};
 use serde::Serialize;
@@ -106,7 +106,7 @@ impl Dexumi {
         let mut sources = Vec::new();
         for path in &self.paths {
             if !path.exists() {
-                bail!("no such file or folder: {}", path.display());
+                return Err(EpisodeError::Missing { path: path.clone() }.into());
             }
             sources.extend(raw_episodes(path)?);
         }

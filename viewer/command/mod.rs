@@ -191,8 +191,7 @@ impl Alignment {
     pub fn check(&self) -> Result<()> {
         if let Some(path) = &self.calibration {
             if !path.exists() {
-                let what = "no such file, expected the calibration that --calibration names";
-                return Err(EpisodeError::content(what, path).into());
+                return Err(EpisodeError::Missing { path: path.clone() }.into());
             }
             Calibration::load(path)?;
         }
@@ -260,8 +259,7 @@ pub fn all_episodes(paths: &[PathBuf]) -> Result<Vec<PathBuf>> {
     let mut episodes = Vec::new();
     for path in paths {
         if !path.exists() {
-            let what = "no such file or folder, expected episodes or a session";
-            return Err(EpisodeError::content(what, path).into());
+            return Err(EpisodeError::Missing { path: path.clone() }.into());
         }
         episodes.extend(episodes_in(path)?);
     }

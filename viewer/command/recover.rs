@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result};
 use clap::Args;
 use dexumi_episode::{EpisodeError, Recovery, Session, recover, unfinished_in};
 
@@ -52,7 +52,7 @@ impl Recover {
                     vec![path.clone()],
                 )
             } else {
-                bail!("no such file or folder: {}", path.display());
+                return Err(EpisodeError::Missing { path: path.clone() }.into());
             };
             // Nobody may be writing what is recovered.
             let _lock = Session::lock_for_repair(&folder)?;

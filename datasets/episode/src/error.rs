@@ -37,6 +37,12 @@ pub enum EpisodeError {
         /// The file.
         path: PathBuf,
     },
+    /// There is nothing of that name.
+    #[error("no such file or folder: {}", path.display())]
+    Missing {
+        /// What was looked for.
+        path: PathBuf,
+    },
     /// An episode whose recording was cut off.
     #[error("the recording was cut off; run `dexumi recover` on {}", path.display())]
     Unfinished {

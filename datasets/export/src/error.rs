@@ -201,7 +201,7 @@ pub enum ExportError {
         format: &'static str,
         /// The name asked for.
         name: String,
-        /// The known names; none where the format has one form only.
+        /// The known names, or that there are none.
         known: String,
     },
     /// The data of others is not what it should be.

@@ -85,7 +85,10 @@ impl Format {
         found.ok_or_else(|| ExportError::UnknownVariant {
             format: self.name,
             name: asked.unwrap_or_default().into(),
-            known: names(self.variants.iter().map(|(name, _)| *name)),
+            known: match self.variants {
+                [] => "none, it has one form".to_owned(),
+                variants => names(variants.iter().map(|(name, _)| *name)),
+            },
         })
     }
 }

@@ -319,7 +319,11 @@ fn what_differs_from_the_manifest_is_refused() {
     }
     let breaks: &[Break] = &[
         ("a changed file", |d| touch(d, b"x", false), "SHA-256"),
-        ("a longer file", |d| touch(d, b"x", true), "was changed since"),
+        (
+            "a longer file",
+            |d| touch(d, b"x", true),
+            "was changed since",
+        ),
         (
             "a missing file",
             |d| std::fs::remove_file(d.join(ASIDE)).unwrap(),
