@@ -297,6 +297,42 @@ fn a_sensor_that_dies_does_not_end_the_episode_and_a_camera_that_dies_is_said() 
 }
 
 #[test]
+fn a_camera_s_gap_where_motion_begins_costs_its_steps_alone() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let studio = Studio::open(0);
+    let mut take = studio.take(300, 3.0);
+    // Still for a second; of that a quarter is kept, and the camera is away where it begins.
+    let (joints, wrist) = (&mut take.joints, &mut take.wrist);
+    let at = |t: f64| t < 1.0;
+    let first = joints
+        .iter()
+        .find(|one| !at(one.t))
+        .expect("a sample")
+        .value
+        .clone();
+    joints
+        .iter_mut()
+        .filter(|one| at(one.t))
+        .for_each(|one| one.value.clone_from(&first));
+    let first = wrist.iter().find(|one| !at(one.t)).expect("a sample").value;
+    wrist
+        .iter_mut()
+        .filter(|one| at(one.t))
+        .for_each(|one| one.value = first);
+    take.images[0].retain(|one| !(0.05..1.1).contains(&one.t));
+    let session = folder.path().join("session");
+    studio.write(&take, &session, 0);
+    let out = folder.path().join("dataset");
+    let mut all = arguments(&[&session], "lerobot-v3", &out);
+    all.push("--json");
+    let told = json(&run_well(&all, &[3]));
+    let resampled = &told["resampled"][0];
+    assert!(resampled["idle_start"].as_u64() > Some(3), "{resampled}");
+    assert!(resampled["filled"].as_u64() > Some(5), "{resampled}");
+    assert!(told["dataset"]["rows"].as_u64() > Some(50), "{told}");
+}
+
+#[test]
 fn what_the_machine_lacks_costs_no_episode() {
     let folder = tempfile::tempdir().expect("a folder");
     let session = session(folder.path(), 2);

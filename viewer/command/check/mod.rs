@@ -259,9 +259,16 @@ impl Check {
             table::print(&rows, !self.selection.is_all());
         }
         if let Some(page) = self.page_path() {
-            page::write(&page, &rows, &found.unjudged)
-                .with_context(|| format!("report {}", page.display()))?;
-            eprintln!("report: {}", page.display());
+            let written = page::write(&page, &rows, &found.unjudged)
+                .with_context(|| format!("report {}", page.display()));
+            match written {
+                Ok(()) => eprintln!("report: {}", page.display()),
+                // Nobody asked for it, and the session may be one that is only read.
+                Err(error) if self.report.is_none() => {
+                    eprintln!("note: no page was written: {error:#}; --report names another place");
+                }
+                Err(error) => return Err(error),
+            }
         }
         let all_pass = taken.iter().all(|taken| *taken) && found.unjudged.is_empty();
         Ok(if all_pass { Exit::Done } else { Exit::Lossy })
