@@ -104,7 +104,10 @@ pub enum ExportError {
         source: Box<dyn std::error::Error + Send + Sync>,
     },
     /// An episode that has to be in the dataset cannot be written.
-    #[error("an episode of the dataset would be lost: {why}; nothing was changed")]
+    #[error(
+        "an episode that is in the dataset cannot be written again: {why}; nothing was changed, `dexumi withdraw` \
+         takes it out"
+    )]
     Lost {
         /// Why it cannot be written.
         why: String,

@@ -250,9 +250,12 @@ fn motion(episodes: &[Entry]) -> String {
 
 /// A method of retargeting for people.
 fn words(method: &Value) -> String {
+    if method["source"] == "exoskeleton" {
+        return "joints of the exoskeleton, one for one".to_owned();
+    }
     let follow = method["follow"].as_str().map(serde_json::from_str::<Value>);
     let Some(Ok(Value::Object(follow))) = follow else {
-        return "joints of the exoskeleton, one for one".to_owned();
+        return "not stated".to_owned();
     };
     let each = follow.iter().filter(|(_, value)| !value.is_null());
     let each: Vec<String> = each
